@@ -1,0 +1,40 @@
+# Everything runs in .venv, which the first target that needs it creates. Nothing outside of this folder is written.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: repro test test-faults ui check bench lock format
+
+repro: .venv/ready  ## the whole pipeline: download, train, sample, evaluate
+	@dcgan params
+	@dvc repro
+	@dcgan report
+
+test: .venv/ready  ## the tests, under 5 minutes on 2 cores
+	pytest -m "not faults"
+
+test-faults: .venv/ready  ## kills, full disks and dead servers, many of them; about half an hour
+	pytest -m faults
+
+ui: .venv/ready  ## compare runs in the browser
+	@dcgan ui
+
+check: .venv/ready  ## compare the last scores with the baseline: exit 0 fine, 1 regression, 2 not comparable
+	@dcgan check
+
+bench: .venv/ready  ## images per second, beside the usual tutorial loop
+	python benchmarks/speed.py
+
+lock: .venv/ready  ## requirements.txt anew, from the ranges in pyproject.toml
+	uv pip compile -q --universal --all-extras --python-version 3.11 pyproject.toml -o requirements.txt
+
+format: .venv/ready
+	ruff format .
+	ruff check --fix .
+
+.venv/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or newer is needed, and $(PYTHON) is " + sys.version.split()[0] + "; name one: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .
+	@touch $@

@@ -1,0 +1,1 @@
+"""A DCGAN that learns to write MNIST digits, as an experiment-tracked pipeline."""

@@ -1,0 +1,1 @@
+"""Features -> statistics -> metric. Nothing here touches files, parameters or MLflow."""

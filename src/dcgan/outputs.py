@@ -1,0 +1,82 @@
+"""What the train stage leaves behind, written only when the training is complete."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from dcgan import figures
+from dcgan.files import write_atomic, write_json
+from dcgan.models import export_generator, save_network
+from dcgan.networks import CLASSES
+from dcgan.trainer import Trainer
+from dcgan.training import GRID_COLUMNS, Progress, snapshot_name, summary
+
+UPSCALED_BY = "transposed conv 4x4, stride 2"
+DOWNSCALED_BY = "conv 4x4, stride 2"
+
+
+def write_networks(trainer: Trainer, folder: Path) -> None:
+    """generator and discriminator with the arguments that rebuild them, and the self-contained generator."""
+    generator = trainer.finished_generator()
+    save_network(folder / "generator.safetensors", generator)
+    save_network(folder / "discriminator.safetensors", trainer.discriminator)
+    export_generator(folder / "generator.pt2", generator)
+
+
+def write_training_metrics(trainer: Trainer, progress: Progress, resolved: dict[str, Any], folder: Path) -> None:
+    """train.json (summary and resolved settings), the series as curves.csv, and the pictures."""
+    write_json(folder / "train.json", summary(progress, trainer) | resolved)
+    write_atomic(folder / "curves.csv", _csv(progress.rows))
+    for seen, images in progress.snapshots.items():
+        write_atomic(folder / "progress" / snapshot_name(seen), figures.png(figures.grid(images, GRID_COLUMNS)))
+    real = real_digits(trainer.images[:, 0], trainer.labels)
+    pictures = folder / "training"
+    grids = {seen: figures.grid(images, GRID_COLUMNS) for seen, images in sorted(progress.snapshots.items())}
+    write_atomic(pictures / "animation.gif", figures.animation(list(grids.values())))
+    untrained, trained = grids[min(grids)], grids[max(grids)]
+    gap = np.full((len(trained), 12), 255, dtype=np.uint8)
+    row = [untrained, gap, trained, gap, figures.grid(real, GRID_COLUMNS)]
+    write_atomic(pictures / "untrained_trained_real.png", figures.png(np.hstack(row)))
+    write_atomic(pictures / "curves.png", figures.curves(progress.rows))
+    networks: dict[str, nn.Module] = {"generator": trainer.generator, "discriminator": trainer.discriminator}
+    write_atomic(pictures / "networks.txt", figures.networks_text(networks).encode())
+    write_atomic(pictures / "networks.png", figures.networks_picture(feature_maps(trainer)))
+
+
+def real_digits(images: Tensor, labels: Tensor) -> np.ndarray:
+    """The first real images of each digit, in the order of a snapshot: uint8 (N, 28, 28), a row a digit."""
+    rows = [images[labels == digit][:GRID_COLUMNS] for digit in range(CLASSES)]
+    return np.concatenate([row.cpu().numpy() for row in rows])
+
+
+def feature_maps(trainer: Trainer) -> dict[str, list[tuple[str, int, int]]]:
+    """For each network its stages as (operation, channels, side in pixels), in the order of computation."""
+    g, d = trainer.generator.width, trainer.discriminator.arguments["width"]
+    inputs = trainer.generator.dense.in_features
+    norm = "BatchNorm, " if trainer.discriminator.arguments["norm"] == "batch" else ""
+    return {
+        "generator": [
+            ("latent (and label)", inputs, 1),
+            ("dense, BatchNorm, ReLU", 2 * g, 7),
+            (f"{UPSCALED_BY},\nBatchNorm, ReLU", g, 14),
+            (f"{UPSCALED_BY},\ntanh", 1, 28),
+        ],
+        "discriminator": [
+            ("image", 1, 28),
+            (f"{DOWNSCALED_BY},\nlabel bias, LeakyReLU", d, 14),
+            (f"{DOWNSCALED_BY},\n{norm}LeakyReLU", 2 * d, 7),
+            ("dense: logit", 1, 1),
+        ],
+    }
+
+
+def _csv(rows: list[dict[str, float]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

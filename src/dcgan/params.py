@@ -1,0 +1,145 @@
+"""The typed schema of params.yaml: each key, its type and its range. It holds no defaults."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from dcgan.errors import UserError
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class DownloadParams(Section):
+    mirror: str | None
+
+    @field_validator("mirror")
+    def names_a_folder(cls, mirror: str | None) -> str | None:
+        scheme, separator, rest = (mirror or "").partition("://")
+        local = not separator or (scheme == "file" and rest.startswith(("/", "localhost/")))
+        if mirror == "" or not local:
+            raise ValueError(
+                f"download.mirror is {mirror!r} and must be a local folder, a file:///absolute/folder URL, "
+                "or null for the public sources"
+            )
+        return mirror
+
+
+class ModelParams(Section):
+    conditional: bool
+    latent_size: Annotated[int, Field(ge=1, le=4096)]
+    generator_width: Annotated[int, Field(ge=1, le=1024)]
+    discriminator_width: Annotated[int, Field(ge=1, le=1024)]
+    discriminator_norm: Literal["none", "batch"]
+    minibatch_std: bool
+
+
+class TrainParams(Section):
+    seed: Seed
+    images: Count
+    batch_size: Annotated[int, Field(ge=2, le=8192)]
+    learning_rate: Annotated[float, Field(gt=0, lt=1)]
+    beta1: Annotated[float, Field(ge=0, lt=1)]
+    beta2: Annotated[float, Field(ge=0, lt=1)]
+    decay_from: Annotated[float, Field(ge=0, le=1)]
+    r1_gamma: Annotated[float, Field(ge=0)]
+    r1_every: Count
+    ema_half_life: Annotated[float, Field(ge=0)]
+    precision: Literal["auto", "bf16", "fp32"]
+    workers: Annotated[int, Field(ge=1, le=64)]
+    snapshots: Annotated[int, Field(ge=2, le=1000)]
+
+    @model_validator(mode="after")
+    def batch_fits(self) -> "TrainParams":
+        if self.batch_size % self.workers:
+            raise ValueError(
+                f"train.batch_size ({self.batch_size}) must be a multiple of train.workers ({self.workers}): "
+                "each worker takes an equal share; change one of them"
+            )
+        if self.images < self.batch_size:
+            raise ValueError(
+                f"train.images ({self.images}) is less than train.batch_size ({self.batch_size}): not one step; raise the budget"
+            )
+        return self
+
+
+class SampleParams(Section):
+    seed: Seed
+    count: Annotated[int, Field(ge=10, le=1_000_000)]
+    class_mix: Literal["mnist", "balanced"]
+    threads: Annotated[int, Field(ge=1, le=64)]
+
+
+class EvaluateParams(Section):
+    seed: Seed
+    inception: bool
+
+
+class Params(Section):
+    download: DownloadParams
+    model: ModelParams
+    train: TrainParams
+    sample: SampleParams
+    evaluate: EvaluateParams
+
+    @model_validator(mode="after")
+    def sections_fit(self) -> "Params":
+        share = self.train.batch_size // self.train.workers
+        if self.model.minibatch_std and share % 4:
+            raise ValueError(
+                f"model.minibatch_std compares groups of 4 images, and a worker's share of the batch is {share} "
+                "(train.batch_size / train.workers): make that a multiple of 4, or set model.minibatch_std: false"
+            )
+        return self
+
+
+def load_params(path: str | os.PathLike = "params.yaml") -> Params:
+    """Read and check all of params.yaml.
+
+    Raises:
+        UserError: missing file, no YAML, unknown key (with the nearest known one), missing key, wrong type,
+            value out of range, values that do not fit together. All problems stand in the one line.
+    """
+    try:
+        raw = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; run this from the repository's root") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(f"{path}: " + "; ".join(_explain(problem) for problem in error.errors())) from error
+
+
+def _explain(problem: dict) -> str:
+    """One of pydantic's findings in our words: key, value, what is allowed."""
+    key = ".".join(str(part) for part in problem["loc"])
+    match problem["type"]:
+        case "extra_forbidden":
+            known = _known_keys(problem["loc"][:-1])
+            nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
+            return f"unknown key {key}; {hint}"
+        case "missing":
+            return f"{key} is missing; every key stands in params.yaml (the committed file has them all)"
+        case "value_error":
+            return str(problem["ctx"]["error"])
+        case _:
+            wanted = problem["msg"].removeprefix("Input ")
+            return f"{key or 'the file'} is {problem['input']!r} and {wanted}"
+
+
+def _known_keys(location: tuple) -> list[str]:
+    section: type[BaseModel] = Params
+    for part in location:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)
