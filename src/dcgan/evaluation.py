@@ -1,41 +1,221 @@
-"""All scores of a set of generated digits: arrays in, one flat dict out."""
+"""All scores of a set of generated digits: arrays in, one flat dict out, each score beside its value for real data."""
 
+import math
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from dcgan.errors import UserError
 from dcgan.features import Ruler, load_ruler
-from dcgan.metrics.distances import fid, kid
-from dcgan.metrics.manifold import manifold, manifold_scores
+from dcgan.inception import inception_scores
+from dcgan.metrics.distances import KID_SUBSETS, fid, kid, kid_subset_size
+from dcgan.metrics.judges import CAS_RECIPE, TWO_SAMPLE_RECIPE, classification_accuracy, two_sample_accuracy
+from dcgan.metrics.manifold import (
+    DENSITY_COVERAGE_NEIGHBOURS,
+    PRECISION_RECALL_NEIGHBOURS,
+    manifold,
+    manifold_scores,
+)
+from dcgan.metrics.memorization import Nearest, memorization_scores, near_distance, nearest_training
 
-COMPARED = 10_000  # generated images, and test images, that the feature scores compare
+VERSION = 1  # of the protocol: raise it when a score of equal images may change
+FULL_COUNT = 10_000  # what the ruler's record compares for real data
+REAL_SEED = 0  # which training images stand for real data in the table, and their judges
+PAIRS = 20  # closest pairs that the picture shows
 
 
-REAL_SEED = 0  # which training images stand for real data in the table
+class Digits(NamedTuple):
+    """Images with what they show, or were asked to show."""
+
+    images: np.ndarray  # uint8 [N, 28, 28]
+    labels: np.ndarray | None  # uint8 [N]; None: nobody asked for a digit (an unconditional model)
 
 
-def matched_rows(labels: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
-    """Random rows of uint8 [N] labels, without repetition, in random order, with `counts` (int [10]) of each class."""
-    rng = np.random.default_rng(seed)
-    rows = [rng.choice(np.flatnonzero(labels == digit), count, replace=False) for digit, count in enumerate(counts)]
-    return rng.permutation(np.concatenate(rows))
+@dataclass(frozen=True)
+class Settings:
+    """What shapes the scores, beside the images themselves."""
+
+    seed: int  # KID's subsets, the judges' initialization and order
+    count: int = FULL_COUNT  # generated images, and test images, that the feature scores compare
+    inception_cache: Path | None = None  # where InceptionV3 and its features are kept; None: its scores are left out
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    scores: dict[str, float]  # with `<score>_real` beside each that has one
+    protocol: dict
+    nearest: Nearest  # of the first `count` generated images, for the picture
+    digits: np.ndarray  # int64 [count]: what the ruler sees in them
+
+
+def evaluate(samples: Digits, train: Digits, test: Digits, ruler: Ruler, settings: Settings) -> Evaluation:
+    """Score generated digits against MNIST.
+
+    The first `settings.count` samples are compared with as many test images; the next `count` teach the two-sample
+    test; all of them teach the classifier of the classification accuracy score.
+
+    Raises:
+        UserError: too few samples, or not digits; or a score that is not finite.
+    """
+    count = settings.count
+    check_samples(samples, count)
+    scorer = FeatureScorer(test.images[:count], ruler, settings.seed)
+    compared = first(samples, count)
+    scores, digits = scorer.score(compared)
+    nearest = nearest_training(compared.images, train.images, "nearest training images")
+    scores |= memorization_scores(nearest, ruler.record["near_distance"])
+    scores |= judge_scores(samples, train, test, settings)
+    if settings.inception_cache:
+        real = test.images[:count]
+        scores |= inception_scores(compared.images, real, cache=settings.inception_cache, seed=settings.seed)
+    real_scores = ruler.record["real_scores"]
+    if count != FULL_COUNT:  # those of other sizes do not compare
+        rows = stand_in_rows(train.labels, test.labels[:count])
+        real_scores = real_scores | scorer.score(Digits(train.images[rows], train.labels[rows]))[0]
+    scores["relative_fid"] = scores["fid"] / real_scores["fid"]
+    scores |= {f"{name}_real": value for name, value in real_scores.items() if name in scores}
+    check_finite(scores)
+    return Evaluation(scores, protocol(samples, ruler, settings), nearest, digits)
+
+
+class FeatureScorer:
+    """The scores that need only the ruler's features: some seconds for 10,000 images."""
+
+    def __init__(self, test_images: np.ndarray, ruler: Ruler, seed: int) -> None:
+        self.ruler, self.seed = ruler, seed
+        self.real = manifold(ruler.features(test_images))
+
+    def score(self, digits: Digits) -> tuple[dict[str, float], np.ndarray]:
+        """Scores of as many images as there are test images, and the digits that the ruler sees in them."""
+        features, seen = self.ruler.look(digits.images)
+        distance = kid(self.real.features, features, seed=self.seed, gamma=self.ruler.kid_gamma)
+        scores = {"fid": fid(self.real.features, features), "kid": distance, "kid_x1000": 1000 * distance}
+        scores |= manifold_scores(self.real, manifold(features))
+        return scores | label_scores(seen.numpy(), digits.labels, self.ruler.record["class_shares"]), seen.numpy()
 
 
 class QuickScores:
-    """The feature scores alone, some seconds a call: for research on recipes, not for selecting what is published."""
+    """The feature scores alone, with `relative_fid`, for research on recipes: some seconds a call."""
 
-    def __init__(self, test_images: np.ndarray, ruler: Ruler | None = None) -> None:
-        self.ruler = ruler or load_ruler()
-        self.real = manifold(self.ruler.features(test_images))
+    def __init__(self, test_images: np.ndarray, ruler: Ruler | None = None, seed: int = 2000) -> None:
+        self.scorer = FeatureScorer(test_images, ruler or load_ruler(), seed)
 
-    def __call__(self, images: np.ndarray, labels: np.ndarray | None = None, *, seed: int = 2000) -> dict[str, float]:
+    def __call__(self, images: np.ndarray, labels: np.ndarray | None = None) -> dict[str, float]:
         """Scores of uint8 [10000, 28, 28] and, when the model is conditional, the digits asked for, [10000]."""
-        features, digits = self.ruler.look(images)
-        scores = {"fid": fid(self.real.features, features)}
-        if "real_scores" in self.ruler.record:
-            scores["relative_fid"] = scores["fid"] / self.ruler.record["real_scores"]["fid"]
-        scores["kid_x1000"] = 1000 * kid(self.real.features, features, seed=seed, gamma=self.ruler.kid_gamma)
-        scores |= manifold_scores(self.real, manifold(features))
-        if labels is not None:
-            scores["agreement"] = float((digits.numpy() == labels).mean())
-        return scores
+        scores, _ = self.scorer.score(Digits(images, labels))
+        return scores | {"relative_fid": scores["fid"] / self.scorer.ruler.record["real_scores"]["fid"]}
+
+
+def label_scores(seen: np.ndarray, asked: np.ndarray | None, shares: list[float]) -> dict[str, float]:
+    """Agreement: share of images in which the ruler sees the digit asked for; absent when nobody asked.
+
+    Class balance: 1 minus the total variation distance between the digits seen and those asked for, or MNIST's shares
+    when nobody asked. 1: as it should be; 0.9: one digit in ten is missing.
+    """
+    wanted = np.array(shares) if asked is None else np.bincount(asked, minlength=10) / len(asked)
+    found = np.bincount(seen, minlength=10) / len(seen)
+    scores = {"class_balance": 1 - float(np.abs(found - wanted).sum()) / 2}
+    if asked is not None:
+        scores["agreement"] = float((seen == asked).mean())
+    return scores
+
+
+def judge_scores(samples: Digits, train: Digits, test: Digits, settings: Settings) -> dict[str, float]:
+    """The two-sample test, and, for labelled samples, the classification accuracy score."""
+    count, seed = settings.count, settings.seed
+    rows = np.random.default_rng(seed).choice(len(train.images), count, replace=False)
+    generated, held_out = samples.images[count : 2 * count], samples.images[:count]
+    accuracy = two_sample_accuracy(train.images[rows], generated, test.images[:count], held_out, seed=seed)
+    scores = {"two_sample_accuracy": accuracy}
+    if samples.labels is not None:
+        scores["cas"] = classification_accuracy(*samples, *test, seed=seed)
+    return scores
+
+
+def stand_in_rows(train_labels: np.ndarray, test_labels: np.ndarray) -> np.ndarray:
+    """Rows of training images with the class counts of the test images given, the same ones each time."""
+    counts = np.bincount(test_labels, minlength=10)
+    rng = np.random.default_rng(REAL_SEED)
+    rows = [rng.choice(np.flatnonzero(train_labels == digit), n, replace=False) for digit, n in enumerate(counts)]
+    return rng.permutation(np.concatenate(rows))
+
+
+def measure_real(ruler: Ruler, train: Digits, test: Digits) -> Ruler:
+    """Add to the ruler's record the value of every score for real data: training images in the generated ones' place.
+
+    Judges: the two-sample test gets 10,000 other training images to learn from and the stand-ins as held-out
+    "generated" ones; the classifier learns from all 60,000 training images.
+    """
+    test_nearest = nearest_training(test.images, train.images, "nearest training images of test images")
+    shares = (np.bincount(train.labels, minlength=10) / len(train.labels)).tolist()
+    record = {**ruler.record, "class_shares": shares, "near_distance": near_distance(test_nearest)}
+    rows = stand_in_rows(train.labels, test.labels)
+    stand_in = Digits(train.images[rows], train.labels[rows])
+    scores, _ = FeatureScorer(test.images, replace(ruler, record=record), REAL_SEED).score(stand_in)
+    scores |= memorization_scores(test_nearest, record["near_distance"])
+    others = np.random.default_rng(REAL_SEED).permutation(np.setdiff1d(np.arange(len(train.images)), rows))
+    as_real, as_generated = (train.images[others[i * FULL_COUNT : (i + 1) * FULL_COUNT]] for i in range(2))
+    scores["two_sample_accuracy"] = two_sample_accuracy(
+        as_real, as_generated, test.images, stand_in.images, seed=REAL_SEED
+    )
+    scores["cas"] = classification_accuracy(*train, *test, seed=REAL_SEED)
+    closest = test_nearest.closest(PAIRS)
+    pairs = {"test": closest.tolist(), "train": test_nearest.row[closest].tolist()}
+    return replace(ruler, record={**record, "closest_pairs": pairs, "real_scores": {**scores, "relative_fid": 1.0}})
+
+
+def protocol(samples: Digits, ruler: Ruler, settings: Settings) -> dict:
+    """What two evaluations must have in common to be compared."""
+    count = settings.count
+    return {
+        "version": VERSION,
+        "ruler_sha256": ruler.hash,
+        "n_generated": count,
+        "n_real": count,
+        "n_samples": len(samples.images),
+        "evaluate_seed": settings.seed,
+        "kid": {"subsets": KID_SUBSETS, "subset_size": kid_subset_size(count), "gamma": ruler.kid_gamma},
+        "precision_recall_neighbours": PRECISION_RECALL_NEIGHBOURS,
+        "density_coverage_neighbours": DENSITY_COVERAGE_NEIGHBOURS,
+        "two_sample_test": {"learns_from": [count, count], "held_out": [count, count], **asdict(TWO_SAMPLE_RECIPE)},
+        "cas": {"learns_from": len(samples.images), **asdict(CAS_RECIPE)} if samples.labels is not None else None,
+        "near_distance": ruler.record["near_distance"],
+    }
+
+
+def first(digits: Digits, count: int) -> Digits:
+    return Digits(digits.images[:count], None if digits.labels is None else digits.labels[:count])
+
+
+def check_samples(samples: Digits, count: int) -> None:
+    """Refuse what cannot be scored.
+
+    Raises:
+        UserError: says what is wrong with the samples.
+    """
+    images, labels = samples
+    remedy = "make them anew with the stage sample (`dvc repro sample`)"
+    if images.ndim != 3 or images.shape[1:] != (28, 28) or images.dtype != np.uint8:
+        raise UserError(f"the samples are {images.dtype} {list(images.shape)}, not uint8 [N, 28, 28]; {remedy}")
+    if len(images) < 2 * count:
+        raise UserError(
+            f"{len(images)} samples are too few: evaluate.images ({count}) are scored, and as many others teach the "
+            f"two-sample test; set sample.count to at least {2 * count}, or evaluate.images to at most {len(images) // 2}"
+        )
+    if labels is not None and labels.shape != (len(images),):
+        raise UserError(f"there are {len(images)} samples and labels of shape {list(labels.shape)}; {remedy}")
+    if labels is not None and labels.max() > 9:
+        raise UserError(f"a label of the samples is {labels.max()}, digits are 0 to 9; {remedy}")
+    if (images == images[0]).all():
+        raise UserError(
+            f"all {len(images)} samples are the same picture: the generator has collapsed; nothing to score, train anew"
+        )
+
+
+def check_finite(scores: dict[str, float]) -> None:
+    """Raise UserError, naming the scores, if any is NaN or infinite."""
+    bad = [f"{name} is {value}" for name, value in scores.items() if not math.isfinite(value)]
+    if bad:
+        raise UserError(f"{', '.join(bad)}: such scores are never written; look at samples/grid.png, then train anew")

@@ -43,7 +43,7 @@ def inception_scores(generated: np.ndarray, real: np.ndarray, *, cache: Path, se
     features = inception_features(network, generated, "Inception, generated")
     return {
         "inception_fid": fid(real_features, features),
-        "inception_kid_x1000": 1000 * kid(real_features, features, seed=seed, subset_size=len(real) // 10),
+        "inception_kid_x1000": 1000 * kid(real_features, features, seed=seed),
     }
 
 

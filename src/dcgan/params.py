@@ -80,7 +80,9 @@ class SampleParams(Section):
 
 class EvaluateParams(Section):
     seed: Seed
+    images: Annotated[int, Field(ge=100, le=10_000)]
     inception: bool
+    threads: Annotated[int, Field(ge=1, le=256)]
 
 
 class Params(Section):
@@ -97,6 +99,11 @@ class Params(Section):
             raise ValueError(
                 f"model.minibatch_std compares groups of 4 images, and a worker's share of the batch is {share} "
                 "(train.batch_size / train.workers): make that a multiple of 4, or set model.minibatch_std: false"
+            )
+        if self.sample.count < 2 * self.evaluate.images:
+            raise ValueError(
+                f"sample.count ({self.sample.count}) must be at least twice evaluate.images ({self.evaluate.images}): "
+                "as many others teach the two-sample test; raise the one or lower the other"
             )
         return self
 

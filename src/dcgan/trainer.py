@@ -242,10 +242,12 @@ class Trainer:
         for name, network in networks.items():
             network.load_state_dict(_below(tensors, name))
         for name, adam in (("adam_g", self._generator_adam), ("adam_d", self._discriminator_adam)):
+            weights = adam.param_groups[0]["params"]
             moments: dict[int, dict[str, Any]] = {}
             for key, value in _below(tensors, name).items():
                 index, moment = key.split(".")
-                moments.setdefault(int(index), {})[moment] = value
+                ready = value if moment == "step" else _laid_out_as(weights[int(index)], value)
+                moments.setdefault(int(index), {})[moment] = ready
             adam.load_state_dict(adam.state_dict() | {"state": moments})
 
 
@@ -297,8 +299,14 @@ def _average(gradients: list[list[Tensor]]) -> list[Tensor]:
 
 def _update(optimizer: torch.optim.Optimizer, weights: list[Tensor], gradients: list[Tensor]) -> None:
     for weight, gradient in zip(weights, gradients, strict=True):
-        weight.grad = gradient
+        weight.grad = _laid_out_as(weight, gradient)
     optimizer.step()
+
+
+def _laid_out_as(weight: Tensor, values: Tensor) -> Tensor:
+    """`values` in the memory layout of `weight`. Fused Adam pairs elements by their place in memory, whatever the
+    strides say: a gradient in another layout would move other weights than its own, and nothing would tell."""
+    return values if values.stride() == weight.stride() else torch.empty_like(weight).copy_(values)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -96,7 +96,7 @@ def old_records(root: Path, uri: str, workspace: Path) -> list[Item]:
         for record in records
         if record.status in FINAL
         and record.folder not in unsent
-        and record.tags.get("model.sha256") != model
+        and (model is None or record.tags.get("model.sha256") != model)
         and age_days(record.folder / "events.jsonl") > OLD_DAYS
     }
     needed = {record.parent for record in records if record.id not in old}

@@ -6,7 +6,7 @@ import torch
 from dcgan.classifier import Recipe, fit, predict
 
 TWO_SAMPLE_RECIPE = Recipe(epochs=3, weight_decay=0.01)
-CAS_RECIPE = Recipe(epochs=2, shift=1)
+CAS_RECIPE = Recipe(epochs=2)
 
 
 def two_sample_accuracy(
@@ -24,7 +24,9 @@ def two_sample_accuracy(
     images = torch.from_numpy(np.concatenate([real, generated]))
     is_generated = torch.arange(len(images)) >= len(real)
     judge = fit(images, is_generated, TWO_SAMPLE_RECIPE, seed=seed, classes=2, title="two-sample test")
-    right = [predict(judge, torch.from_numpy(part)) == kind for kind, part in enumerate((held_out_real, held_out_generated))]
+    right = [
+        predict(judge, torch.from_numpy(part)) == kind for kind, part in enumerate((held_out_real, held_out_generated))
+    ]
     return float(torch.cat(right).double().mean())
 
 
@@ -39,5 +41,7 @@ def classification_accuracy(
     Args:
         images, test_images: uint8 [N, 28, 28]; labels, test_labels: uint8 [N].
     """
-    judge = fit(torch.from_numpy(images), torch.from_numpy(labels), CAS_RECIPE, seed=seed, title="classifier on generated")
+    judge = fit(
+        torch.from_numpy(images), torch.from_numpy(labels), CAS_RECIPE, seed=seed, title="classifier on generated"
+    )
     return float((predict(judge, torch.from_numpy(test_images)).numpy() == test_labels).mean())

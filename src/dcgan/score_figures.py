@@ -1,0 +1,53 @@
+"""Pictures of an evaluation: real beside generated, and the closest training images."""
+
+import numpy as np
+
+from dcgan.figures import grid
+from dcgan.metrics.memorization import Nearest
+
+A_CLASS = 12  # images of each digit, real and generated each
+WHITE = 255
+GAP = 12  # pixels between two grids
+
+
+def real_beside_generated(
+    real: np.ndarray, real_digits: np.ndarray, generated: np.ndarray, digits: np.ndarray
+) -> np.ndarray:
+    """A row a digit, 0 to 9: the first real ones left, the first generated ones right, unpicked.
+
+    Args:
+        real, generated: uint8 [N, 28, 28].
+        real_digits, digits: integers [N], what they show or were asked to show.
+    """
+    sides = [grid(_by_digit(*side), A_CLASS) for side in ((real, real_digits), (generated, digits))]
+    return _side_by_side(sides)
+
+
+def closest_pairs(generated: np.ndarray, nearest: Nearest, training: np.ndarray, unseen: np.ndarray, pairs: dict):
+    """Left the generated images that lie nearest to a training image, right the same for unseen real images.
+
+    In each, two columns a pair: the image, then its training image; ten rows, from near to less near.
+
+    Args:
+        generated, unseen: uint8 [N, 28, 28]; unseen: the test images.
+        nearest: of the generated images.
+        pairs: rows `test` and `train` of the closest test images, from the ruler's record.
+    """
+    closest = nearest.closest(len(pairs["test"]))
+    sides = [(generated[closest], training[nearest.row[closest]]), (unseen[pairs["test"]], training[pairs["train"]])]
+    columns = 2 * (len(closest) // 10)
+    return _side_by_side([grid(np.stack(side, 1).reshape(-1, 28, 28), columns) for side in sides])
+
+
+def _by_digit(images: np.ndarray, digits: np.ndarray) -> np.ndarray:
+    """The first `A_CLASS` images of each digit, [10 * A_CLASS, 28, 28]; black where there are fewer."""
+    shown = np.zeros((10, A_CLASS, 28, 28), dtype=np.uint8)
+    for digit in range(10):
+        found = images[digits == digit][:A_CLASS]
+        shown[digit, : len(found)] = found
+    return shown.reshape(-1, 28, 28)
+
+
+def _side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
+    gap = np.full((len(pictures[0]), GAP), WHITE, dtype=np.uint8)
+    return np.hstack([pictures[0], gap, pictures[1]])
