@@ -45,7 +45,13 @@ def main() -> None:
         with publishing(root_folder()):
             try:
                 progress = run_training(trainer, folder, record, stop)
-                resolved = {"device": device, "precision": precision, "workers": trainer.workers}
+                resolved = {
+                    "seed": settings.seed,
+                    "conditional": params.model.conditional,
+                    "device": device,
+                    "precision": precision,
+                    "workers": trainer.workers,
+                }
                 write_networks(trainer, Path("models"))
                 write_training_metrics(trainer, progress, resolved, Path("metrics"))
                 tell_training(record, Path(), params.model_dump())

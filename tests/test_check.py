@@ -20,6 +20,7 @@ PROTOCOL = {
     "ruler_sha256": "ab",
     "n_generated": 10000,
     "n_real": 10000,
+    "n_samples": 60000,
     "class_mix": "mnist",
     "sample_seed": 1000,
     "evaluate_seed": 2000,
@@ -141,7 +142,7 @@ def test_a_score_that_is_only_reported_does_not_fail(repository, capsys):
         *(("protocol", key, "other") for key in PROTOCOL),
         ("train", "conditional", False),
         ("train", "images", 20000),
-        ("train", "device", "cuda:0"),
+        ("train", "device", "cuda"),
         ("train", "precision", "fp32"),
     ],
 )
@@ -149,7 +150,7 @@ def test_another_context_is_not_comparable(repository, capsys, file, key, value)
     write_run(repository / "metrics", **{file: {key: value}})
     line = refused(capsys)
     assert "not comparable" in line and "dcgan baseline" in line
-    assert repr(value).split(":")[0] in line
+    assert repr(value) in line
 
 
 @pytest.mark.parametrize(("file", "key"), [("evaluate", "protocol"), ("train", "images"), ("train", "seed")])
@@ -308,6 +309,7 @@ def test_a_baseline_is_measured_by_experiments_and_taken_up_again(tmp_path, monk
     for key, value in {"HOME": home, "TOY_LOG": tmp_path / "log", "TOY_BREAKS": tmp_path / "breaks"}.items():
         monkeypatch.setenv(key, str(value))
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    monkeypatch.setenv("PATH", os.defpath)  # as when the virtual environment is not activated
     monkeypatch.chdir(folder)
     git(folder, "init", "-q", "-b", "main")
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
@@ -315,7 +317,7 @@ def test_a_baseline_is_measured_by_experiments_and_taken_up_again(tmp_path, monk
     (folder / "toy.py").write_text(TOY)
     (folder / "protocol.json").write_text(json.dumps(PROTOCOL))
     (folder / "dvc.yaml").write_text(
-        f"stages:\n  toy:\n    cmd: {sys.executable} toy.py\n    deps: [toy.py, protocol.json]\n"
+        "stages:\n  toy:\n    cmd: python toy.py\n    deps: [toy.py, protocol.json]\n"
         "    params: [train]\n    metrics:\n      - metrics/evaluate.json: {cache: false}\n"
         "      - metrics/train.json: {cache: false}\n"
     )
@@ -323,26 +325,30 @@ def test_a_baseline_is_measured_by_experiments_and_taken_up_again(tmp_path, monk
 
     dirty = subprocess.run(command, capture_output=True, text=True, check=False)
     assert dirty.returncode == 2 and "uncommitted changes" in dirty.stderr
+    metrics = folder / "metrics"
+    metrics.mkdir()
+    (metrics / "baseline.json").write_text("{}")  # that of an earlier version ...
     git(folder, "add", ".")
     git(folder, "commit", "-q", "-m", "toy")
+    (metrics / "baseline.json").write_text("{ }")  # ... and a change of it, which does not matter
 
     (tmp_path / "breaks").touch()
     broken = subprocess.run(command, capture_output=True, text=True, check=False)
     assert broken.returncode == 2 and "the same command goes on" in broken.stderr.splitlines()[-1]
-    assert not (folder / "metrics").exists()
+    assert os.listdir(metrics) == ["baseline.json"]
     (tmp_path / "breaks").unlink()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "log").read_text().split() == ["2", "3", "4"]  # each trained once
 
-    baseline = json.loads((folder / "metrics" / "baseline.json").read_text())
+    baseline = json.loads((metrics / "baseline.json").read_text())
     assert baseline["seeds"] == [2, 3, 4] and baseline["settings"] == ["train.images=6400"]
     assert baseline["revision"] == git(folder, "rev-parse", "HEAD")
     assert baseline["context"]["images"] == 6400
     expected = [2.4 + 0.1 * np.sin(seed) for seed in (2, 3, 4)]
     assert baseline["scores"]["relative_fid"]["values"] == pytest.approx(expected)
     assert baseline["power"] and "at most 1 %" in done.stdout
-    assert git(folder, "status", "--porcelain") == "?? metrics/"  # the workspace is as it was, plus the baseline
+    assert git(folder, "status", "--porcelain") == "M metrics/baseline.json"  # the workspace is as it was otherwise
     name = next(
         line.split("/")[-1] for line in git(folder, "for-each-ref", "refs/exps").splitlines() if "seed-3" in line
     )

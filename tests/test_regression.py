@@ -18,6 +18,7 @@ CONTEXT = {
     "ruler_sha256": "ab",
     "n_generated": 10000,
     "n_real": 10000,
+    "n_samples": 60000,
     "class_mix": "mnist",
     "sample_seed": 1000,
     "evaluate_seed": 2000,

@@ -1,5 +1,6 @@
 """Digit classifiers: one small network and one training recipe, for the ruler and for the judges."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
@@ -10,6 +11,8 @@ from torch.nn import functional
 from dcgan.progress import progress
 
 FEATURES = 128
+
+_one_at_a_time = threading.Lock()
 
 
 class DigitNetwork(nn.Module):
@@ -75,9 +78,7 @@ def fit(images: Tensor, labels: Tensor, recipe: Recipe, *, seed: int, classes: i
         seed: of the initial weights, the order and the shifts; the global generator is left as it was.
         title: what the progress line says.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = DigitNetwork(classes).to(memory_format=torch.channels_last)
+    network = _fresh_network(seed, classes)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
@@ -95,6 +96,13 @@ def fit(images: Tensor, labels: Tensor, recipe: Recipe, *, seed: int, classes: i
             schedule.step()
             bar.update(len(rows))
     return network.eval().requires_grad_(False)
+
+
+def _fresh_network(seed: int, classes: int) -> DigitNetwork:
+    # torch initializes from its global generator, which two fits side by side would share
+    with _one_at_a_time, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return DigitNetwork(classes).to(memory_format=torch.channels_last)
 
 
 def _batches(count: int, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:

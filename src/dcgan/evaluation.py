@@ -1,7 +1,9 @@
 """All scores of a set of generated digits: arrays in, one flat dict out, each score beside its value for real data."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +12,7 @@ import numpy as np
 from dcgan.errors import UserError
 from dcgan.features import Ruler, load_ruler
 from dcgan.inception import inception_scores
+from dcgan.lanes import side_by_side
 from dcgan.metrics.distances import KID_SUBSETS, fid, kid, kid_subset_size
 from dcgan.metrics.judges import CAS_RECIPE, TWO_SAMPLE_RECIPE, classification_accuracy, two_sample_accuracy
 from dcgan.metrics.manifold import (
@@ -18,12 +21,11 @@ from dcgan.metrics.manifold import (
     manifold,
     manifold_scores,
 )
-from dcgan.metrics.memorization import Nearest, memorization_scores, near_distance, nearest_training
+from dcgan.metrics.memorization import Nearest, memorization_scores, nearest_training
 
 VERSION = 1  # of the protocol: raise it when a score of equal images may change
 FULL_COUNT = 10_000  # what the ruler's record compares for real data
-REAL_SEED = 0  # which training images stand for real data in the table, and their judges
-PAIRS = 20  # closest pairs that the picture shows
+REAL_SEED = 0  # which training images stand for real data in the table
 
 
 class Digits(NamedTuple):
@@ -31,6 +33,9 @@ class Digits(NamedTuple):
 
     images: np.ndarray  # uint8 [N, 28, 28]
     labels: np.ndarray | None  # uint8 [N]; None: nobody asked for a digit (an unconditional model)
+
+    def rows(self, chosen: slice | np.ndarray) -> "Digits":
+        return Digits(self.images[chosen], None if self.labels is None else self.labels[chosen])
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Evaluation:
+    """What `evaluate` found."""
+
     scores: dict[str, float]  # with `<score>_real` beside each that has one
     protocol: dict
-    nearest: Nearest  # of the first `count` generated images, for the picture
+    nearest: Nearest  # of the first `count` generated images
     digits: np.ndarray  # int64 [count]: what the ruler sees in them
 
 
@@ -59,25 +66,27 @@ def evaluate(samples: Digits, train: Digits, test: Digits, ruler: Ruler, setting
     Raises:
         UserError: too few samples, or not digits; or a score that is not finite.
     """
-    count = settings.count
-    check_samples(samples, count)
-    scorer = FeatureScorer(test.images[:count], ruler, settings.seed)
-    compared = first(samples, count)
+    check_samples(samples, settings.count)
+    compared, test_part = samples.rows(slice(settings.count)), test.rows(slice(settings.count))
+    scorer = FeatureScorer(test_part.images, ruler, settings.seed)
     scores, digits = scorer.score(compared)
-    nearest = nearest_training(compared.images, train.images, "nearest training images")
+    judges = _judges(samples, train, test, settings)
+    neighbours = partial(nearest_training, compared.images, train.images, "nearest training images")
+    nearest, *verdicts = side_by_side([neighbours, *judges.values()])
+    scores |= dict(zip(judges, verdicts, strict=True))
     scores |= memorization_scores(nearest, ruler.record["near_distance"])
-    scores |= judge_scores(samples, train, test, settings)
     if settings.inception_cache:
-        real = test.images[:count]
-        scores |= inception_scores(compared.images, real, cache=settings.inception_cache, seed=settings.seed)
+        scores |= inception_scores(
+            compared.images, test_part.images, cache=settings.inception_cache, seed=settings.seed
+        )
     real_scores = ruler.record["real_scores"]
-    if count != FULL_COUNT:  # those of other sizes do not compare
-        rows = stand_in_rows(train.labels, test.labels[:count])
-        real_scores = real_scores | scorer.score(Digits(train.images[rows], train.labels[rows]))[0]
+    if settings.count != FULL_COUNT:  # those of other counts do not compare
+        rows = stand_in_rows(train.labels, test_part.labels)
+        real_scores = real_scores | scorer.score(train.rows(rows))[0]
     scores["relative_fid"] = scores["fid"] / real_scores["fid"]
     scores |= {f"{name}_real": value for name, value in real_scores.items() if name in scores}
     check_finite(scores)
-    return Evaluation(scores, protocol(samples, ruler, settings), nearest, digits)
+    return Evaluation(scores, _protocol(samples, ruler, settings), nearest, digits)
 
 
 class FeatureScorer:
@@ -111,8 +120,8 @@ class QuickScores:
 def label_scores(seen: np.ndarray, asked: np.ndarray | None, shares: list[float]) -> dict[str, float]:
     """Agreement: share of images in which the ruler sees the digit asked for; absent when nobody asked.
 
-    Class balance: 1 minus the total variation distance between the digits seen and those asked for, or MNIST's shares
-    when nobody asked. 1: as it should be; 0.9: one digit in ten is missing.
+    Class balance: 1 minus the total variation distance between the digits seen and those asked for, or `shares`, the
+    training set's, when nobody asked. 1: as it should be; 0.9: one digit in ten is missing.
     """
     wanted = np.array(shares) if asked is None else np.bincount(asked, minlength=10) / len(asked)
     found = np.bincount(seen, minlength=10) / len(seen)
@@ -122,71 +131,12 @@ def label_scores(seen: np.ndarray, asked: np.ndarray | None, shares: list[float]
     return scores
 
 
-def judge_scores(samples: Digits, train: Digits, test: Digits, settings: Settings) -> dict[str, float]:
-    """The two-sample test, and, for labelled samples, the classification accuracy score."""
-    count, seed = settings.count, settings.seed
-    rows = np.random.default_rng(seed).choice(len(train.images), count, replace=False)
-    generated, held_out = samples.images[count : 2 * count], samples.images[:count]
-    accuracy = two_sample_accuracy(train.images[rows], generated, test.images[:count], held_out, seed=seed)
-    scores = {"two_sample_accuracy": accuracy}
-    if samples.labels is not None:
-        scores["cas"] = classification_accuracy(*samples, *test, seed=seed)
-    return scores
-
-
 def stand_in_rows(train_labels: np.ndarray, test_labels: np.ndarray) -> np.ndarray:
-    """Rows of training images with the class counts of the test images given, the same ones each time."""
+    """Rows of training images that stand for real data: the class counts of `test_labels`, the same ones each time."""
     counts = np.bincount(test_labels, minlength=10)
     rng = np.random.default_rng(REAL_SEED)
     rows = [rng.choice(np.flatnonzero(train_labels == digit), n, replace=False) for digit, n in enumerate(counts)]
     return rng.permutation(np.concatenate(rows))
-
-
-def measure_real(ruler: Ruler, train: Digits, test: Digits) -> Ruler:
-    """Add to the ruler's record the value of every score for real data: training images in the generated ones' place.
-
-    Judges: the two-sample test gets 10,000 other training images to learn from and the stand-ins as held-out
-    "generated" ones; the classifier learns from all 60,000 training images.
-    """
-    test_nearest = nearest_training(test.images, train.images, "nearest training images of test images")
-    shares = (np.bincount(train.labels, minlength=10) / len(train.labels)).tolist()
-    record = {**ruler.record, "class_shares": shares, "near_distance": near_distance(test_nearest)}
-    rows = stand_in_rows(train.labels, test.labels)
-    stand_in = Digits(train.images[rows], train.labels[rows])
-    scores, _ = FeatureScorer(test.images, replace(ruler, record=record), REAL_SEED).score(stand_in)
-    scores |= memorization_scores(test_nearest, record["near_distance"])
-    others = np.random.default_rng(REAL_SEED).permutation(np.setdiff1d(np.arange(len(train.images)), rows))
-    as_real, as_generated = (train.images[others[i * FULL_COUNT : (i + 1) * FULL_COUNT]] for i in range(2))
-    scores["two_sample_accuracy"] = two_sample_accuracy(
-        as_real, as_generated, test.images, stand_in.images, seed=REAL_SEED
-    )
-    scores["cas"] = classification_accuracy(*train, *test, seed=REAL_SEED)
-    closest = test_nearest.closest(PAIRS)
-    pairs = {"test": closest.tolist(), "train": test_nearest.row[closest].tolist()}
-    return replace(ruler, record={**record, "closest_pairs": pairs, "real_scores": {**scores, "relative_fid": 1.0}})
-
-
-def protocol(samples: Digits, ruler: Ruler, settings: Settings) -> dict:
-    """What two evaluations must have in common to be compared."""
-    count = settings.count
-    return {
-        "version": VERSION,
-        "ruler_sha256": ruler.hash,
-        "n_generated": count,
-        "n_real": count,
-        "n_samples": len(samples.images),
-        "evaluate_seed": settings.seed,
-        "kid": {"subsets": KID_SUBSETS, "subset_size": kid_subset_size(count), "gamma": ruler.kid_gamma},
-        "precision_recall_neighbours": PRECISION_RECALL_NEIGHBOURS,
-        "density_coverage_neighbours": DENSITY_COVERAGE_NEIGHBOURS,
-        "two_sample_test": {"learns_from": [count, count], "held_out": [count, count], **asdict(TWO_SAMPLE_RECIPE)},
-        "cas": {"learns_from": len(samples.images), **asdict(CAS_RECIPE)} if samples.labels is not None else None,
-        "near_distance": ruler.record["near_distance"],
-    }
-
-
-def first(digits: Digits, count: int) -> Digits:
-    return Digits(digits.images[:count], None if digits.labels is None else digits.labels[:count])
 
 
 def check_samples(samples: Digits, count: int) -> None:
@@ -196,13 +146,13 @@ def check_samples(samples: Digits, count: int) -> None:
         UserError: says what is wrong with the samples.
     """
     images, labels = samples
-    remedy = "make them anew with the stage sample (`dvc repro sample`)"
+    remedy = "make them anew with `dvc repro sample`"
     if images.ndim != 3 or images.shape[1:] != (28, 28) or images.dtype != np.uint8:
         raise UserError(f"the samples are {images.dtype} {list(images.shape)}, not uint8 [N, 28, 28]; {remedy}")
     if len(images) < 2 * count:
         raise UserError(
             f"{len(images)} samples are too few: evaluate.images ({count}) are scored, and as many others teach the "
-            f"two-sample test; set sample.count to at least {2 * count}, or evaluate.images to at most {len(images) // 2}"
+            f"two-sample test; set sample.count to at least {2 * count}, or lower evaluate.images"
         )
     if labels is not None and labels.shape != (len(images),):
         raise UserError(f"there are {len(images)} samples and labels of shape {list(labels.shape)}; {remedy}")
@@ -210,7 +160,7 @@ def check_samples(samples: Digits, count: int) -> None:
         raise UserError(f"a label of the samples is {labels.max()}, digits are 0 to 9; {remedy}")
     if (images == images[0]).all():
         raise UserError(
-            f"all {len(images)} samples are the same picture: the generator has collapsed; nothing to score, train anew"
+            f"all {len(images)} samples are the same picture: the generator has collapsed, nothing to score; train anew"
         )
 
 
@@ -219,3 +169,41 @@ def check_finite(scores: dict[str, float]) -> None:
     bad = [f"{name} is {value}" for name, value in scores.items() if not math.isfinite(value)]
     if bad:
         raise UserError(f"{', '.join(bad)}: such scores are never written; look at samples/grid.png, then train anew")
+
+
+def _judges(samples: Digits, train: Digits, test: Digits, settings: Settings) -> dict[str, Callable[[], float]]:
+    """The scores that train a classifier, yet to be computed; those that need labels only where there are any."""
+    count, seed = settings.count, settings.seed
+    rows = np.random.default_rng(seed).choice(len(train.images), count, replace=False)
+    two_sample = partial(
+        two_sample_accuracy,
+        train.images[rows],
+        samples.images[count : 2 * count],
+        test.images[:count],
+        samples.images[:count],
+        seed=seed,
+    )
+    if samples.labels is None:
+        return {"two_sample_accuracy": two_sample}
+    return {"two_sample_accuracy": two_sample, "cas": partial(classification_accuracy, *samples, *test, seed=seed)}
+
+
+def _protocol(samples: Digits, ruler: Ruler, settings: Settings) -> dict:
+    """What two evaluations must have in common to be compared."""
+    count = settings.count
+    protocol = {
+        "version": VERSION,
+        "ruler_sha256": ruler.hash,
+        "n_generated": count,
+        "n_real": count,
+        "n_samples": len(samples.images),
+        "evaluate_seed": settings.seed,
+        "kid": {"subsets": KID_SUBSETS, "subset_size": kid_subset_size(count), "gamma": ruler.kid_gamma},
+        "precision_recall_neighbours": PRECISION_RECALL_NEIGHBOURS,
+        "density_coverage_neighbours": DENSITY_COVERAGE_NEIGHBOURS,
+        "near_distance": ruler.record["near_distance"],
+        "two_sample_test": {"learns_from": [count, count], "held_out": [count, count], **asdict(TWO_SAMPLE_RECIPE)},
+    }
+    if samples.labels is not None:
+        protocol["cas"] = {"learns_from": len(samples.images), **asdict(CAS_RECIPE)}
+    return protocol

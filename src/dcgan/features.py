@@ -103,8 +103,8 @@ def save_ruler(
     train_accuracy, test_accuracy = (accuracy(read_back, *split) for split in (train, test))
     if test_accuracy < LEAST_TEST_ACCURACY or train_accuracy - test_accuracy > LARGEST_ACCURACY_GAP:
         raise UserError(
-            f"this ruler reads {test_accuracy:.2%} of the test set and {train_accuracy:.2%} of the training set; "
-            f"at least {LEAST_TEST_ACCURACY:.1%} and at most {LARGEST_ACCURACY_GAP:.1%} more are wanted; nothing was written"
+            f"this ruler reads {test_accuracy:.2%} of the test set and {train_accuracy:.2%} of the training set, not "
+            f"at least {LEAST_TEST_ACCURACY:.1%} and at most {LARGEST_ACCURACY_GAP:.1%} more; nothing was written"
         )
     write_atomic(weights, data)
     facts = {

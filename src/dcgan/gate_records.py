@@ -91,7 +91,6 @@ def run_of(source: str, evaluate: Any, train: Any) -> Run:
         if not isinstance(content, dict):
             raise UserError(f"{source}: {name}.json is not an object of scores; run `dvc repro` to write it anew")
     context = {name: _find(source, files, file, keys) for name, (file, keys) in CONTEXT.items()}
-    context["device"] = str(context["device"]).split(":")[0]
     seed = _find(source, files, "train", ("seed",))
     scores = {
         name: float(value)

@@ -60,6 +60,7 @@ CONTEXT = {
     "ruler_sha256": ("evaluate", ("protocol", "ruler_sha256")),
     "n_generated": ("evaluate", ("protocol", "n_generated")),
     "n_real": ("evaluate", ("protocol", "n_real")),
+    "n_samples": ("evaluate", ("protocol", "n_samples")),  # what the judge behind cas learns from
     "class_mix": ("evaluate", ("protocol", "class_mix")),
     "sample_seed": ("evaluate", ("protocol", "sample_seed")),
     "evaluate_seed": ("evaluate", ("protocol", "evaluate_seed")),

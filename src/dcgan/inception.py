@@ -10,6 +10,7 @@ import sys
 import tempfile
 import warnings
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from dcgan.errors import UserError
 from dcgan.files import sha256, write_atomic
+from dcgan.lanes import side_by_side
 from dcgan.metrics.distances import fid, kid
 from dcgan.progress import progress
 
@@ -58,15 +60,17 @@ def load_inception(cache: Path) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-@torch.inference_mode()
 def inception_features(network: nn.Module, images: np.ndarray, title: str) -> Tensor:
     """uint8 [N, 28, 28] -> float32 [N, 2048]."""
-    found = []
+
+    @torch.inference_mode()
+    def look(part: Tensor) -> Tensor:
+        found = network(part[:, None].expand(-1, 3, -1, -1))
+        bar.update(len(part))
+        return found
+
     with progress(title, len(images), "images") as bar:
-        for part in torch.from_numpy(images).split(BATCH):
-            found.append(network(part[:, None].expand(-1, 3, -1, -1)))
-            bar.update(len(part))
-    return torch.cat(found)
+        return torch.cat(side_by_side([partial(look, part) for part in torch.from_numpy(images).split(BATCH)]))
 
 
 def cached_features(network: nn.Module, images: np.ndarray, cache: Path, title: str) -> Tensor:

@@ -70,7 +70,9 @@ def _start(root: Path, every: float) -> subprocess.Popen:
     source = str(Path(__file__).parents[1])  # this checkout's code, as the stage itself
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
     # A session of its own: Ctrl-C and a signal to the stage's group must not cut off the last send
-    return subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment, start_new_session=True
+    )
 
 
 def _end(sender: subprocess.Popen, seconds: float) -> None:
@@ -138,7 +140,7 @@ class _Sender:
         if not self.is_down:
             print(
                 f"tracking: cannot send to {shown(self.uri)} ({reason(error)}); "
-                "the run goes on, its record is kept and sent when the store is back",
+                "the run goes on; its record is kept and sent later",
                 file=sys.stderr,
             )
         self.is_down, self.store = True, None

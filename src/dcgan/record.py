@@ -26,6 +26,8 @@ from dcgan.store import records_folder
 FINAL = ("FINISHED", "FAILED", "KILLED")
 LEGAL_NAME = re.compile(r"[\w\-. /]+")  # of metrics, parameters and tags in MLflow
 
+RESTORED = "restored-"  # begins the ids of records made from files that DVC brought, and of their children
+
 Event = dict[str, Any]
 
 
@@ -140,6 +142,11 @@ class Record:
     def is_alive(self) -> bool:
         """Whether a living process (this one included) has written to it and not yet ended."""
         return is_held(self.folder / "alive.lock")
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether it was told from files alone, so that another clone may have told of the same model."""
+        return self.id.startswith(RESTORED)
 
     def told(self, kind: str) -> set[tuple]:
         """What has been told of one kind: ("image", key, step), ("file", artifact path), ("point", key, step)..."""

@@ -27,9 +27,7 @@ ROWS = (
     Row("coverage", "coverage", ".3f", "higher", "share of real digits with a generated one near: variety"),
     Row("agreement", "agreement", ".2%", "higher", "is the digit that was asked for shown"),
     Row("class_balance", "class balance", ".2%", "higher", "are all ten there, each as often as it should be"),
-    Row(
-        "two_sample_accuracy", "two-sample test", ".1%", "lower", "can a trained eye tell them from real ones, 50 %: no"
-    ),
+    Row("two_sample_accuracy", "two-sample test", ".1%", "lower", "can a classifier tell them from real; 50 %: no"),
     Row("cas", "CAS", ".2%", "higher", "a classifier taught by generated digits alone, on real ones"),
     Row("nearest_training", "nearest training", ".2f", "equal", "typical distance to the nearest training image"),
     Row("copied", "copied", ".2%", "equal", "share that lies as near to one as the nearest 1 % of real digits"),
@@ -98,4 +96,5 @@ def page(scores: dict, root: Path) -> str:
 
 def _figure(path: Path, caption: str) -> str:
     data = base64.b64encode(path.read_bytes()).decode()
-    return f'<figure><img alt="{path.stem}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>\n'
+    image = f'<img alt="{path.stem}" src="data:image/png;base64,{data}">'
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>\n"

@@ -5,6 +5,7 @@ that the record holds, and MLflow keeps equal ones once; an image has a name mad
 path, so a second upload replaces the first. Live view, outage, resumed run, restored stage: all are `Store.publish`.
 """
 
+import io
 import json
 import logging
 import os
@@ -13,7 +14,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.exceptions import MlflowException
 
 EXPERIMENT = "dcgan"
+STORE_ERRORS = (MlflowException, OSError)  # what a store that is down or refuses raises; `requests` raises OSErrors
 POINTS_A_CALL = 1000  # MLflow's limit for one log_batch; 100 for parameters and tags
 THUMBNAIL_PIXELS = 256  # longer side of the copy that MLflow's image grid shows
 IMAGE_NAME = re.compile(r"images/(?P<key>[^+]+)\+step\+(?P<step>-?\d+)\+timestamp\+\d+\+[^+]+\.png")
@@ -85,7 +87,7 @@ class Store:
 
         Raises:
             UserError: the experiment was deleted there, or the address is of no known kind.
-            MlflowException: it does not answer.
+            STORE_ERRORS: it does not answer.
         """
         self.uri = uri
         database = sqlite_path(uri)
@@ -118,7 +120,7 @@ class Store:
 
         Raises:
             Taken: another process has been sending this record for longer than `wait` seconds.
-            MlflowException: the store does not answer or refuses; what was sent stays, the rest can be sent later.
+            STORE_ERRORS: the store does not answer or refuses; what was sent stays, the rest can be sent later.
         """
         parent = None
         if record.parent:
@@ -153,7 +155,7 @@ class Store:
         model's hash, unless the run there has other scores."""
         if runs := self.find_runs(f"tags.`dcgan.record` = '{record.id}'"):
             return runs[0]
-        if "dcgan.restored" not in record.tags:
+        if not record.is_restored:
             return None
         ours = record.tags.get("evaluation.settings")
         for run in self.find_runs(f"tags.`model.sha256` = '{record.tags['model.sha256']}'"):
@@ -188,8 +190,7 @@ class Store:
             for key in run.data.metrics
             for point in self.client.get_metric_history(run_id, key)
         }
-        names = {("tag", key) for key in run.data.tags} | {("param", key) for key in run.data.params}
-        return points | self.images(run_id) | names
+        return points | self.images(run_id) | {("param", key) for key in run.data.params}
 
     def images(self, run_id: str) -> set[tuple]:
         """("image", key, step) of every image that the run's slider shows."""
@@ -199,9 +200,10 @@ class Store:
     # ---- sending ----
 
     def _send(self, record: Record, run: Run, part: Slice, present: set[tuple] | None) -> None:
-        """Send one slice; `present` is what a run of another record has, which is left as it is there."""
+        """Send one slice; `present` is what a run of another record has: it is left as it is there, its origin too."""
         run_id, had = run.info.run_id, present or set()
-        tags = [RunTag(key, value) for key, value in part.tags.items() if ("tag", key) not in had]
+        ours = ("evaluation.", "protocol.") if present is not None else ("",)
+        tags = [RunTag(key, value) for key, value in part.tags.items() if key.startswith(ours)]
         points = [point for point in part.metrics if ("point", point.key, point.step) not in had]
         params = [Param(key, value) for key, value in part.params.items() if ("param", key) not in had]
         for some in _chunks(params, 100):
@@ -222,7 +224,8 @@ class Store:
 
     def set_status(self, run_id: str, status: str, ended: int) -> None:
         if status in FINAL:
-            self.client.set_terminated(run_id, status, ended)
+            with redirect_stdout(io.StringIO()):  # it advertises an address there
+                self.client.set_terminated(run_id, status, ended)
         else:
             self.client.update_run(run_id, status=status)
 

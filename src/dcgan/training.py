@@ -33,6 +33,7 @@ GRID_COLUMNS = 10  # drawings of each digit in a snapshot
 CHECKPOINT_AT_LEAST_S = 10.0
 CHECKPOINT_SHARE = 0.01  # of the training time, at most: a slow disk is written to less often
 HEALTH_FROM_IMAGES = 50_000  # before that a bad balance is the usual start and no verdict
+SPEED_FROM_S = 30.0  # a run's first rates say little
 HEALTH_WINDOWS = 5  # log windows in a row that make one
 
 
@@ -198,19 +199,19 @@ class _Run:
             print(f"\nwarning: {text} (seen at {self.trainer.images_seen:,} images)", file=sys.stderr)
 
 
-@dataclass
 class _SpeedWatch:
     """Says once when training has become far slower than it began: another process has taken its cores."""
 
-    rates: list[float] = field(default_factory=list)
-    since: float = field(default_factory=time.monotonic)
-    said: bool = False
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.started = self.since = time.monotonic()
+        self.said = False
 
     def note_window(self, images: int) -> None:
         now = time.monotonic()
         self.rates.append(images / (now - self.since))
         self.since = now
-        if self.said or len(self.rates) < 10:
+        if self.said or len(self.rates) < 10 or now - self.started < SPEED_FROM_S:
             return
         first, last = statistics.median(self.rates[1:6]), statistics.median(self.rates[-3:])
         if last < first / 2:

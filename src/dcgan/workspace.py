@@ -17,17 +17,16 @@ from dcgan.environment import revision_tags
 from dcgan.errors import UserError
 from dcgan.files import read_json, sha256
 from dcgan.lock import hold
-from dcgan.record import Record, flatten
+from dcgan.record import RESTORED, Record, flatten
 
 GENERATOR = "models/generator.safetensors"
 SCORES = "metrics/evaluate.json"
 TRAINING_FILES = (
     "models/generator.*",
     "models/discriminator.*",
-    "models/networks.*",
     "metrics/train.json",
     "metrics/curves.csv",
-    "metrics/animation.gif",
+    "metrics/training/*",
 )
 EVALUATION_FILES = (SCORES, "metrics/report.*", "metrics/figures/*.png", "samples/*.png")
 NUMBERED = re.compile(r".+-(?P<images>\d+)\.png")  # metrics/progress/images-000000.png: by images seen
@@ -42,7 +41,7 @@ def tell_training(record: Record, workspace: Path, params: Mapping[str, Any]) ->
     record.log_params({section: params[section] for section in ("model", "train")})
     for row in _rows(workspace / "metrics/curves.csv"):
         step = int(row.pop("images"))
-        record.log_points({key: float(value) for key, value in row.items() if key != "step" and value}, step)
+        record.log_points({f"train/{key}": float(value) for key, value in row.items() if key != "step"}, step)
     for picture in sorted((workspace / "metrics/progress").glob("*.png")):
         tell_progress(record, picture)
     _tell_files(record, workspace, TRAINING_FILES)
@@ -107,8 +106,8 @@ def record_for_evaluation(root: Path, workspace: Path, params: Mapping[str, Any]
             training.log_tags({"evaluation.settings": settings})
             return training
         child = Record.create(root, f"{training.name}, evaluated otherwise", training.id, f"{training.id}-{settings}")
-        inherited = {key: training.tags[key] for key in ("model.sha256", "dcgan.restored") if key in training.tags}
-        child.log_tags({**inherited, "evaluation.settings": settings, **revision_tags()})
+        model = training.tags["model.sha256"]
+        child.log_tags({"model.sha256": model, "evaluation.settings": settings, **revision_tags()})
         return child
 
 
@@ -143,14 +142,13 @@ def _training_record(root: Path, workspace: Path, params: Mapping[str, Any]) -> 
     """The newest training with the workspace's generator; made from the files if there is none, or only half of one."""
     model = sha256(workspace / GENERATOR)
     found = Record.find(root, {"model.sha256": model})
-    if found and not ("dcgan.restored" in found.tags and found.status == "RUNNING"):
+    if found and not (found.is_restored and found.status == "RUNNING"):
         return found
     # Another clone may tell the same model to the same store: its record is another one, so the id names the clone
     clone = hashlib.sha256(f"{socket.gethostname()}:{root}".encode()).hexdigest()[:6]
-    record = Record.create(root, f"restored-{model[:8]}", record_id=f"restored-{model[:16]}-{clone}")
+    record = Record.create(root, f"restored-{model[:8]}", record_id=f"{RESTORED}{model[:16]}-{clone}")
     note = "Restored by DVC from a cache or a remote, told from its files: where and when it ran is not known."
-    tags = {"dcgan.restored": "true", "model.sha256": model, "mlflow.note.content": note, **revision_tags()}
-    record.log_tags(tags)
+    record.log_tags({"model.sha256": model, "mlflow.note.content": note, **revision_tags()})
     tell_training(record, workspace, params)
     record.finish("FINISHED")
     return record

@@ -97,7 +97,9 @@ def _identity() -> dict[str, str]:
 
 
 def _dvc(*arguments: str) -> None:
-    environment = {**_identity(), **os.environ}
+    # stages call `python`: make it this one, also when its environment is not activated
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
+    environment = {**_identity(), **os.environ, "PATH": path}
     process = subprocess.Popen([sys.executable, "-m", "dvc", *arguments], stdout=sys.stderr, env=environment)
     try:
         code = process.wait()

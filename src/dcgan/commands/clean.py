@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dcgan.commands.publish import publish_all
+from dcgan.commands.publish import publish_all, talking_to
 from dcgan.files import sha256
 from dcgan.lock import hold, is_held
 from dcgan.record import FINAL, Record
@@ -58,11 +58,9 @@ def stray_runs(root: Path, uri: str) -> list[Item]:
     database = sqlite_path(uri)
     if database is None or not database.exists():
         return []
-    from dcgan.tracking import Store
-
-    store = Store(uri)
     ids = {record.id for record in Record.all(root)}
-    runs = store.find_runs("attributes.status = 'RUNNING' and tags.`dcgan.record` LIKE '%'")
+    with talking_to(uri) as store:
+        runs = store.find_runs("attributes.status = 'RUNNING' and tags.`dcgan.record` LIKE '%'")
     return [
         Item(
             f"run {run.info.run_name} ({run.info.run_id}): its record is gone, mark it KILLED",

@@ -2,12 +2,18 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dcgan.errors import UserError
 from dcgan.record import Record
 from dcgan.store import reason, root_folder, shown, store_uri
 from dcgan.workspace import restore
+
+if TYPE_CHECKING:
+    from dcgan.tracking import Store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,18 +40,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def publish_all(records: list[Record], uri: str) -> int:
-    """Send all of them; returns how many had something new.
+    """Send all of them; returns how many had something new."""
+    with talking_to(uri) as store:
+        return sum(store.publish(record) > 0 for record in records)
+
+
+@contextmanager
+def talking_to(uri: str) -> Iterator["Store"]:
+    """The store of that address.
 
     Raises:
-        UserError: the store does not answer, or refuses.
+        UserError: it does not answer, or refuses, at the beginning or later.
     """
-    from dcgan.tracking import MlflowException, Store
+    from dcgan.tracking import STORE_ERRORS, Store
 
     try:
-        store = Store(uri)
-        return sum(store.publish(record) > 0 for record in records)
-    except MlflowException as error:
+        yield Store(uri)
+    except STORE_ERRORS as error:
         raise UserError(
-            f"cannot send to {shown(uri)} ({reason(error)}); start it or set MLFLOW_TRACKING_URI, then run "
-            "`dcgan publish` again: it goes on where it stopped"
+            f"cannot use the store {shown(uri)} ({reason(error)}); start it, or set MLFLOW_TRACKING_URI to another, "
+            "then run this again: it goes on where it stopped"
         ) from error

@@ -6,10 +6,11 @@ from pathlib import Path
 import torch
 
 from dcgan.errors import UserError
-from dcgan.evaluation import Digits, measure_real
+from dcgan.evaluation import Digits
 from dcgan.features import RECORD, THREADS, WEIGHTS, load_ruler, make_ruler, save_ruler
 from dcgan.files import write_json
 from dcgan.mnist import load_split
+from dcgan.real_scores import measure_real
 
 DATA = Path("data/raw")
 

@@ -8,8 +8,9 @@ import sys
 import time
 import webbrowser
 
+from dcgan.commands.publish import talking_to
 from dcgan.errors import UserError
-from dcgan.store import reason, root_folder, shown, store_uri
+from dcgan.store import root_folder, shown, store_uri
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,14 +45,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def experiment_id(uri: str) -> str:
-    from dcgan.tracking import MlflowException, Store
-
-    try:
-        return Store(uri).experiment_id
-    except MlflowException as error:
-        raise UserError(
-            f"cannot open {shown(uri)} ({reason(error)}); start it, or unset MLFLOW_TRACKING_URI for the local store"
-        ) from error
+    with talking_to(uri) as store:
+        return store.experiment_id
 
 
 def address(base: str, experiment: str) -> str:

@@ -1,4 +1,4 @@
-"""Scores by freshly trained classifiers: can they tell generated from real, can they learn digits from generated ones."""
+"""Scores by freshly trained classifiers: do they tell generated from real, do they learn digits from generated ones."""
 
 import numpy as np
 import torch
@@ -24,10 +24,9 @@ def two_sample_accuracy(
     images = torch.from_numpy(np.concatenate([real, generated]))
     is_generated = torch.arange(len(images)) >= len(real)
     judge = fit(images, is_generated, TWO_SAMPLE_RECIPE, seed=seed, classes=2, title="two-sample test")
-    right = [
-        predict(judge, torch.from_numpy(part)) == kind for kind, part in enumerate((held_out_real, held_out_generated))
-    ]
-    return float(torch.cat(right).double().mean())
+    calls_real = predict(judge, torch.from_numpy(held_out_real)) == 0
+    calls_generated = predict(judge, torch.from_numpy(held_out_generated)) == 1
+    return float(torch.cat([calls_real, calls_generated]).double().mean())
 
 
 def classification_accuracy(
@@ -39,9 +38,8 @@ def classification_accuracy(
     real test images.
 
     Args:
-        images, test_images: uint8 [N, 28, 28]; labels, test_labels: uint8 [N].
+        images, test_images: uint8 [N, 28, 28].
+        labels, test_labels: uint8 [N].
     """
-    judge = fit(
-        torch.from_numpy(images), torch.from_numpy(labels), CAS_RECIPE, seed=seed, title="classifier on generated"
-    )
+    judge = fit(torch.from_numpy(images), torch.from_numpy(labels), CAS_RECIPE, seed=seed, title="accuracy score")
     return float((predict(judge, torch.from_numpy(test_images)).numpy() == test_labels).mean())

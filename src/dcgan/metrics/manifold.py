@@ -31,10 +31,10 @@ def manifold(features: Tensor) -> Manifold:
 def manifold_scores(real: Manifold, generated: Manifold) -> dict[str, float]:
     """Precision, recall, density and coverage of generated features against real ones.
 
-    Precision: share of generated points inside a real point's ball, which reaches to its 3rd neighbour. Recall: the same
-    with the roles exchanged (Kynkaanniemi et al. 2019, arXiv:1904.06991). Density: real balls, to the 5th neighbour,
-    that hold a generated point, over 5. Coverage: share of real balls that hold at least one (Naeem et al. 2020,
-    arXiv:2002.09797). Real data scores less than 1 in all but density. Equal counts, or values do not compare.
+    Precision: share of generated points inside a real point's ball, which reaches to its 3rd neighbour. Recall: the
+    same with the roles exchanged (Kynkaanniemi et al. 2019, arXiv:1904.06991). Density: real balls, to the 5th
+    neighbour, that hold a generated point, over 5. Coverage: share of real balls that hold at least one (Naeem et al.
+    2020, arXiv:2002.09797). Real data scores less than 1 in all but density. Equal counts, or values do not compare.
     """
     k = DENSITY_COVERAGE_NEIGHBOURS
     real_reach, real_reach_k = real.radius(PRECISION_RECALL_NEIGHBOURS), real.radius(k)

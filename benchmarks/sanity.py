@@ -1,0 +1,75 @@
+"""Every bad generator of dcgan.sanity through the whole evaluation: a Markdown table, alarms in bold.
+
+python benchmarks/sanity.py --update docs/scores.md      (about a minute and a half for each on 2 cores)
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from dcgan.errors import exit_on_user_error
+from dcgan.evaluation import Digits, Settings, evaluate, stand_in_rows
+from dcgan.features import load_ruler
+from dcgan.files import write_atomic
+from dcgan.mnist import load_split
+from dcgan.report import ROWS
+from dcgan.sanity import ALARMS, BAD_GENERATORS
+
+SEED = 2000
+BEGIN, END = "<!-- sanity table -->", "<!-- end of sanity table -->"
+
+
+@exit_on_user_error
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--update", type=Path, help="put the table into this Markdown file, between its markers")
+    parser.add_argument("--json", type=Path, help="write all scores there too")
+    args = parser.parse_args()
+    train, test = (Digits(*load_split("data/raw", split)) for split in ("train", "test"))
+    ruler = load_ruler()
+    real = reordered(train, test)
+    found = {"real training images": ruler.record["real_scores"]}
+    for bad in BAD_GENERATORS:
+        spoiled = bad.spoil(real, np.random.default_rng(SEED))
+        found[bad.name] = evaluate(spoiled, train, test, ruler, Settings(SEED)).scores
+        print(f"{bad.name}: exposed by {', '.join(exposers(found[bad.name])) or 'nothing'}", flush=True)
+        missed = set(bad.exposed_by) - set(exposers(found[bad.name]))
+        if missed:
+            print(f"  NOT exposed by {', '.join(sorted(missed))}", flush=True)
+    if args.json:
+        write_atomic(args.json, json.dumps(found, indent=2).encode())
+    if args.update:
+        text = args.update.read_text()
+        before, after = text.split(BEGIN)[0], text.split(END)[1]
+        write_atomic(args.update, f"{before}{BEGIN}{os.linesep}{table(found)}{END}{after}".encode())
+    print(table(found))
+
+
+def reordered(train: Digits, test: Digits) -> Digits:
+    """All training images, the first 10,000 with the test set's class counts, as the stage sample orders its digits."""
+    leading = stand_in_rows(train.labels, test.labels)
+    others = np.random.default_rng(SEED).permutation(np.setdiff1d(np.arange(len(train.images)), leading))
+    return train.rows(np.concatenate([leading, others]))
+
+
+def exposers(scores: dict[str, float]) -> list[str]:
+    return [key for key, alarm in ALARMS.items() if key in scores and alarm.rings(scores[key], scores[f"{key}_real"])]
+
+
+def table(found: dict[str, dict[str, float]]) -> str:
+    """A row a generator, a column a score, in bold where it exposes the generator."""
+    columns = [row for row in ROWS if row.key in ALARMS]
+    lines = [f"| generator | {' | '.join(row.name for row in columns)} |", f"|---|{'---|' * len(columns)}"]
+    for name, scores in found.items():
+        rung = exposers(scores) if "fid_real" in scores else []
+        cells = [format(scores[row.key], row.format) if row.key in scores else "-" for row in columns]
+        cells = [f"**{cell}**" if row.key in rung else cell for row, cell in zip(columns, cells, strict=True)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""`dcgan draw`: numbers written by hand, from a trained generator."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dcgan.errors import UserError
+from dcgan.figures import grid, png
+from dcgan.files import write_atomic
+from dcgan.models import load_network
+from dcgan.sampling import generate, latents
+
+TRAINED = Path("models/generator.safetensors")
+READY_MADE = Path("models/ready_made_generator.safetensors")
+MOST_DIGITS = 100_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("digits", help="what to write, as in 2026")
+    parser.add_argument("-o", "--output", default="digits.png", help="PNG to write (default: digits.png)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, another handwriting (default: 0)")
+    parser.add_argument("--count", type=int, default=1, help="how often to write it, a line each (default: 1)")
+    parser.add_argument("--grid", action="store_true", help="draw lines between the digits")
+    parser.add_argument("--generator", type=Path, help="default: the trained one, else the ready-made one")
+
+
+def run(args: argparse.Namespace) -> None:
+    labels = _labels(args.digits, args.count, args.seed)
+    generator = load_network(args.generator or _default_generator(), "generator")
+    if not generator.conditional:
+        raise UserError(
+            "this generator was trained with model.conditional: false and writes whatever comes; "
+            "name a conditional one: --generator models/ready_made_generator.safetensors"
+        )
+    images = generate(generator, latents(len(labels), generator.arguments["latent_size"], args.seed), labels)
+    columns = len(args.digits)
+    picture = grid(images, columns) if args.grid else _side_by_side(images, columns)
+    write_atomic(args.output, png(picture))
+    print(args.output)
+
+
+def _labels(digits: str, count: int, seed: int) -> torch.Tensor:
+    if not (digits.isascii() and digits.isdigit()):
+        raise UserError(f"{digits!r} is no number; only the digits 0 to 9 can be drawn, as in: dcgan draw 2026")
+    if count < 1 or len(digits) * count > MOST_DIGITS:
+        raise UserError(f"--count {count} of {len(digits)} digits; allowed are 1 to {MOST_DIGITS:,} digits in all")
+    if not 0 <= seed < 2**31:
+        raise UserError(f"--seed is {seed}; allowed are 0 to {2**31 - 1}")
+    return torch.tensor([int(digit) for digit in digits]).repeat(count)
+
+
+def _default_generator() -> Path:
+    if TRAINED.exists():
+        return TRAINED
+    if READY_MADE.exists():
+        return READY_MADE
+    raise UserError(f"there is neither {TRAINED} nor {READY_MADE} here; run this from the repository's root")
+
+
+def _side_by_side(images: np.ndarray, columns: int) -> np.ndarray:
+    """uint8 (N, 28, 28) as lines of `columns` digits, close to each other as in writing."""
+    tight = images[:, :, 3:-3]  # MNIST's digits keep clear of the outer four pixels
+    return tight.reshape(-1, columns, 28, 22).swapaxes(1, 2).reshape(-1, columns * 22)

@@ -1,0 +1,43 @@
+"""The scores of real data, measured once and kept in the ruler's record: what generated ones are set beside."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from dcgan.evaluation import FULL_COUNT, REAL_SEED, Digits, FeatureScorer, stand_in_rows
+from dcgan.features import Ruler
+from dcgan.lanes import side_by_side
+from dcgan.metrics.judges import classification_accuracy, two_sample_accuracy
+from dcgan.metrics.memorization import memorization_scores, near_distance, nearest_training
+
+PAIRS = 20  # closest pairs of a test and a training image that the picture shows
+
+
+def measure_real(ruler: Ruler, train: Digits, test: Digits) -> Ruler:
+    """The ruler with the value of every score for real data in its record.
+
+    10,000 training images with the test set's class counts stand in the place of the generated ones. Two-sample test:
+    it learns from 20,000 other training images, half of them named generated. Classification accuracy score: learned
+    from all 60,000 training images. Memorization: test images, as training images are their own nearest.
+    """
+    rows = stand_in_rows(train.labels, test.labels)
+    others = np.random.default_rng(REAL_SEED).permutation(np.setdiff1d(np.arange(len(train.images)), rows))
+    as_real, as_generated = (train.images[others[i * FULL_COUNT : (i + 1) * FULL_COUNT]] for i in range(2))
+    stand_in = train.images[rows]
+    two_sample = partial(two_sample_accuracy, as_real, as_generated, test.images, stand_in, seed=REAL_SEED)
+    cas = partial(classification_accuracy, *train, *test, seed=REAL_SEED)
+    neighbours = partial(nearest_training, test.images, train.images, "nearest training images")
+    nearest, two_sample_verdict, cas_verdict = side_by_side([neighbours, two_sample, cas])
+
+    closest = nearest.closest(PAIRS)
+    facts = {
+        "class_shares": (np.bincount(train.labels, minlength=10) / len(train.labels)).tolist(),
+        "near_distance": near_distance(nearest),
+        "closest_pairs": {"test": closest.tolist(), "train": nearest.row[closest].tolist()},
+    }
+    ruler = replace(ruler, record={**ruler.record, **facts})
+    scores, _ = FeatureScorer(test.images, ruler, REAL_SEED).score(train.rows(rows))
+    scores |= memorization_scores(nearest, facts["near_distance"])
+    scores |= {"two_sample_accuracy": two_sample_verdict, "cas": cas_verdict, "relative_fid": 1.0}
+    return replace(ruler, record={**ruler.record, "real_scores": scores})
