@@ -4,7 +4,11 @@ import torch
 from dcgan.checkpoint import load_newest_checkpoint, save_checkpoint
 from dcgan.errors import UserError
 
-TENSORS = {"weights": torch.arange(12.0).view(3, 4), "step": torch.tensor([7]), "picture": torch.ones(2, dtype=torch.uint8)}
+TENSORS = {
+    "weights": torch.arange(12.0).view(3, 4),
+    "step": torch.tensor([7]),
+    "picture": torch.ones(2, dtype=torch.uint8),
+}
 NOTES = {"rows": [{"step": 1, "loss": 0.5}], "warnings": []}
 
 
@@ -54,5 +58,7 @@ def test_every_flipped_bit_is_noticed(tmp_path):
 
 def test_an_unwritable_folder_is_one_clear_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot write .*checkpoint-000000001 .*free space or make the folder writable"):
+    with pytest.raises(
+        UserError, match=r"cannot write .*checkpoint-000000001 .*free space or make the folder writable"
+    ):
         save_checkpoint(tmp_path / "file", 1, TENSORS, NOTES)

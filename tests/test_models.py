@@ -1,5 +1,7 @@
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -103,7 +105,11 @@ def test_the_export_runs_in_a_process_without_this_package(tmp_path, conditional
         assert torch.allclose(torch.load(tmp_path / f"out-{size}", weights_only=True), expected, atol=1e-5)
 
 
-def test_the_export_is_the_same_bytes_again(tmp_path):
+def test_the_export_is_the_same_bytes_again_and_names_no_folder(tmp_path):
     for name in ("a", "b"):
         export_generator(tmp_path / name, make_generator())
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a") as archive:
+        assert not [
+            name for name in archive.namelist() if str(Path(__file__).parents[1]).encode() in archive.read(name)
+        ]

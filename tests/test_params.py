@@ -37,8 +37,14 @@ def test_the_committed_parameters_are_fine():
         (lambda v: v["train"].update(learning_rate=0), "train.learning_rate is 0 and should be greater than 0"),
         (lambda v: v["train"].update(beta1=1.0), "train.beta1 is 1.0 and should be less than 1"),
         (lambda v: v["train"].update(learning_rate=float("nan")), "train.learning_rate is nan"),
-        (lambda v: v["train"].update(precision="fp16"), "train.precision is 'fp16' and should be 'auto', 'bf16' or 'fp32'"),
-        (lambda v: v["train"].update(batch_size=64, workers=3), "train.batch_size (64) must be a multiple of train.workers (3)"),
+        (
+            lambda v: v["train"].update(precision="fp16"),
+            "train.precision is 'fp16' and should be 'auto', 'bf16' or 'fp32'",
+        ),
+        (
+            lambda v: v["train"].update(batch_size=64, workers=3),
+            "train.batch_size (64) must be a multiple of train.workers (3)",
+        ),
         (lambda v: v["train"].update(images=10), "train.images (10) is less than train.batch_size"),
         (lambda v: v["train"].update(batch_size=12, workers=2), "model.minibatch_std compares groups of 4 images"),
         (lambda v: v.update(train=None), "train is None and should be"),

@@ -237,18 +237,19 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["dcgan.tracking"])
 
 
-def _publish_all(root: Path, uri: str, ready, go) -> None:
+def _publish_all(root: Path, uri: str, is_connected: bool, ready, go) -> None:
+    store = Store(uri) if is_connected else None
     ready.release()
     go.wait()
-    store = Store(uri)
+    store = store or Store(uri)
     for record in Record.all(root):
         store.publish(record)
 
 
-def start_senders(root: Path, uri: str, count: int) -> list:
-    """Processes that all begin to send every record at the same moment."""
+def start_senders(root: Path, uri: str, count: int, is_connected: bool = False) -> list:
+    """Processes that all begin, at the same moment, to send every record, or before that to connect."""
     ready, go = FORKS.Semaphore(0), FORKS.Event()
-    senders = [FORKS.Process(target=_publish_all, args=(root, uri, ready, go)) for _ in range(count)]
+    senders = [FORKS.Process(target=_publish_all, args=(root, uri, is_connected, ready, go)) for _ in range(count)]
     for sender in senders:
         sender.start()
     for _ in senders:
@@ -286,6 +287,14 @@ def test_four_processes_at_once_on_a_fresh_store(root, tmp_path):
     store = Store(uri)
     for record in records:
         check_whole(store, record, steps=50)
+
+
+def test_the_same_record_sent_by_several_at_once_is_one_run(root, store, tmp_path):
+    record = make_record(root, write_workspace(tmp_path / "w"))
+    for sender in start_senders(root, store.uri, 3, is_connected=True):
+        sender.join(60)
+        assert sender.exitcode == 0
+    check_whole(store, record)
 
 
 def test_the_experiment_that_was_deleted_is_said(store):
@@ -527,7 +536,7 @@ def test_the_sender_ends_with_a_killed_stage_after_sending(root, store):
     time.sleep(1)
     stage.process.kill()
     started = time.monotonic()
-    stage.process.communicate()  # ends when the sender, who holds its stderr too, ends
+    stage.process.communicate(timeout=30)  # ends when the sender, who holds its stderr too, ends
     assert time.monotonic() - started < 15
     record = Record.open(root, stage.record_id)
     run = the_run(store, record)

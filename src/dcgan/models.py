@@ -67,6 +67,8 @@ def export_generator(path: str | os.PathLike, generator: Generator) -> None:
         inputs += (torch.zeros(2, dtype=torch.long),)
     batch = torch.export.Dim("batch", min=1, max=1_000_000)
     program = torch.export.export(generator, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it names this checkout's folder: other bytes in another folder
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     write_atomic(path, buffer.getvalue())

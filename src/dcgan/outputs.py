@@ -67,9 +67,9 @@ def feature_maps(trainer: Trainer) -> dict[str, list[tuple[str, int, int]]]:
         ],
         "discriminator": [
             ("image", 1, 28),
-            (f"{DOWNSCALED_BY},\nlabel bias, LeakyReLU", d, 14),
+            (f"{DOWNSCALED_BY},\nLeakyReLU", d, 14),
             (f"{DOWNSCALED_BY},\n{norm}LeakyReLU", 2 * d, 7),
-            ("dense: logit", 1, 1),
+            ("dense: logits,\nthe label's counts", trainer.discriminator.dense.out_features, 1),
         ],
     }
 

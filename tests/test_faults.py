@@ -1,0 +1,229 @@
+"""What happens to a training happens here for real: kills, signals, full disks, a dvc that dies."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from clones import change_params, environment, make_clone, run
+
+from dcgan.record import Record
+
+STAGE = [sys.executable, "stages/train.py"]
+BUDGET = {"train": {"images": 9600, "workers": 2, "batch_size": 16, "snapshots": 3}}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory, mnist_dir) -> Path:
+    """A clone with data, ready to train."""
+    folder = make_clone(tmp_path_factory.mktemp("faults"), mnist_dir)
+    change_params(folder, BUDGET)
+    run(folder, "dvc", "repro", "download")
+    return folder
+
+
+@pytest.fixture
+def clone(template, tmp_path) -> Path:
+    folder = tmp_path / "clone"
+    subprocess.run(["cp", "-r", template, folder], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(template, tmp_path_factory) -> dict[str, bytes]:
+    """What a training leaves that nothing happened to."""
+    folder = tmp_path_factory.mktemp("whole") / "clone"
+    subprocess.run(["cp", "-r", template, folder], check=True)
+    assert train(folder).returncode == 0
+    return left_by(folder)
+
+
+def left_by(folder: Path) -> dict[str, bytes]:
+    files = [*folder.glob("models/[gd]*ator.*"), *folder.glob("metrics/[cpt]*"), *folder.glob("metrics/*/*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.is_file()}
+
+
+def start(folder: Path, *command: str, **variables: str) -> subprocess.Popen:
+    everything = environment() | {"PYTHONPATH": "src", "DCGAN_PUBLISH_EVERY_S": "1"} | variables
+    return subprocess.Popen(
+        command or STAGE, cwd=folder, env=everything, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def train(folder: Path) -> subprocess.CompletedProcess:
+    process = start(folder)
+    output, _ = process.communicate()
+    return subprocess.CompletedProcess(STAGE, process.returncode, output)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob(".dcgan/runs/*/checkpoint-*"))
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def points(folder: Path) -> list[tuple[str, int]]:
+    """Every (series, step) of the training's record, as often as it stands there."""
+    (record,) = Record.all(folder)
+    events = [event for event, _ in record.events() if event["event"] == "points"]
+    return [(key, event["step"]) for event in events for key in event["values"]]
+
+
+def kill_until_done(folder: Path, seed: int, most: int) -> int:
+    """Start the trainer again and again, each time killing it at a random moment; returns how often it was killed."""
+    moments = random.Random(seed)
+    for kills in range(most):
+        process = start(folder)
+        try:
+            output, _ = process.communicate(timeout=moments.uniform(2.0, 9.0))
+            assert process.returncode == 0, output
+            return kills
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+    assert train(folder).returncode == 0
+    return most
+
+
+def check_nothing_lost(folder: Path, expected: dict[str, bytes]) -> None:
+    left = left_by(folder)
+    assert left.keys() == expected.keys()
+    assert [name for name in expected if expected[name] != left[name]] == []
+    told = points(folder)
+    assert len(told) == len(set(told)), "points doubled"
+    assert len({step for key, step in told if key == "train/loss_g"}) == 200, "points lost"
+    assert [record.status for record in Record.all(folder)] == ["FINISHED"]
+
+
+def test_kills_at_random_moments_change_nothing(clone, expected):
+    kills = kill_until_done(clone, seed=1, most=3)
+    print(f"seed 1: {kills} kills survived")
+    check_nothing_lost(clone, expected)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(12))
+def test_many_kills_at_random_moments_change_nothing(clone, expected, seed):
+    kills = kill_until_done(clone, seed=100 + seed, most=8)
+    print(f"seed {100 + seed}: {kills} kills survived, 0 points lost, 0 points doubled")
+    check_nothing_lost(clone, expected)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_polite_signal_saves_and_ends_quickly_and_the_run_resumes(clone, expected, number, code):
+    process = start(clone)
+    wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
+    time.sleep(1)
+    asked = time.monotonic()
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    assert time.monotonic() - asked < 10
+    assert process.returncode == code
+    assert f"stopped by {number.name}" in output
+    assert "Traceback" not in output
+    assert checkpoints(clone)
+    assert [record.status for record in Record.all(clone)] == ["KILLED"]
+    assert "resuming at" in train(clone).stdout
+    check_nothing_lost(clone, expected)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_orphan_trains_on_when_dvc_dies(clone, number):
+    process = start(clone, "dvc", "repro", "-s", "train", DVC_NO_ANALYTICS="1")
+    wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
+    process.send_signal(number)
+    process.wait()
+    wait_for(lambda: not trainers_of(clone), seconds=20)
+    assert checkpoints(clone)
+
+
+def trainers_of(folder: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            is_trainer = b"stages/train.py" in (entry / "cmdline").read_bytes()
+            if is_trainer and Path(os.readlink(entry / "cwd")) == folder.resolve():
+                found.append(int(entry.name))
+        except OSError:  # ended meanwhile
+            continue
+    return found
+
+
+def test_a_second_trainer_on_the_same_work_is_refused_with_who_holds_it(clone):
+    first = start(clone)
+    wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
+    second = start(clone)
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 2
+    assert f"process {first.pid}" in output
+    assert first.poll() is None
+    first.kill()
+    first.communicate()
+
+
+@pytest.mark.parametrize("change", ["parameter", "code", "data"])
+def test_a_change_after_an_interruption_starts_afresh(clone, change):
+    process = start(clone)
+    wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    if change == "parameter":
+        change_params(clone, {"train": {"learning_rate": 0.0011}})
+    elif change == "code":
+        with open(clone / "src/dcgan/losses.py", "a") as stream:
+            stream.write("# changed\n")
+    else:
+        labels = clone / "data/raw/train-labels-idx1-ubyte"
+        content = bytearray(labels.read_bytes())
+        content[-1] ^= 1
+        labels.unlink()
+        labels.write_bytes(content)
+    output = train(clone).stdout
+    assert "resuming" not in output
+    if change == "data":
+        assert "train-labels-idx1-ubyte" in output  # altered data is refused, not trained on
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_used(clone, expected):
+    process = start(clone)
+    wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    (newest,) = checkpoints(clone)
+    older = newest.with_name("checkpoint-000000001")
+    older.write_bytes(newest.read_bytes())
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    output = train(clone).stdout
+    assert "is damaged" in output
+    assert "resuming at" in output
+    check_nothing_lost(clone, expected)
+
+
+def test_a_full_disk_ends_in_one_clear_line_and_loses_nothing(clone, expected):
+    """A limit on the size of files stands for the full disk: writing beyond it fails in the same place."""
+    limited = "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); " + (
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY)); "
+        "sys.argv = ['stages/train.py']; runpy.run_path('stages/train.py', run_name='__main__')"
+    )
+    process = start(clone, sys.executable, "-c", limited)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, output
+    assert "error: cannot write" in output
+    assert "Traceback" not in output
+    assert not list(clone.glob("models/generator*"))
+    assert not list(clone.glob("**/.checkpoint*"))
+    assert train(clone).returncode == 0
+    left = left_by(clone)
+    assert [name for name in expected if expected[name] != left.get(name)] == []
