@@ -11,6 +11,7 @@ from dcgan.mnist import write_idx
 from dcgan.models import load_network
 from dcgan.params import load_params
 from dcgan.progress import progress
+from dcgan.publisher import publishing
 from dcgan.sampling import digit_grid, generate, label_sequence, latent_walk, latents
 from dcgan.store import root_folder
 from dcgan.workspace import tell_samples
@@ -36,7 +37,8 @@ def main() -> None:
     write_atomic(SAMPLES / "grid.png", png(grid(digit_grid(images, labels, GRID_COLUMNS), GRID_COLUMNS)))
     walk = latent_walk(generator, settings.seed, WALK_STEPS)
     write_atomic(SAMPLES / "walk.png", png(grid(walk, WALK_STEPS)))
-    tell_samples(root_folder(), Path(), params.model_dump())
+    with publishing(root_folder()):
+        tell_samples(root_folder(), Path(), params.model_dump())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from clones import change_params, environment, make_clone, run
 from dcgan.record import Record
 
 STAGE = [sys.executable, "stages/train.py"]
-BUDGET = {"train": {"images": 9600, "workers": 2, "batch_size": 16, "snapshots": 3}}
+BUDGET = {"train": {"images": 4800, "workers": 2, "batch_size": 16, "snapshots": 3}}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,8 @@ def check_nothing_lost(folder: Path, expected: dict[str, bytes]) -> None:
     assert [name for name in expected if expected[name] != left[name]] == []
     told = points(folder)
     assert len(told) == len(set(told)), "points doubled"
-    assert len({step for key, step in told if key == "train/loss_g"}) == 200, "points lost"
+    rows = expected["metrics/curves.csv"].count(b"\n") - 1
+    assert len({step for key, step in told if key == "train/loss_g"}) == rows, "points lost"
     assert [record.status for record in Record.all(folder)] == ["FINISHED"]
 
 
@@ -118,7 +119,9 @@ def test_many_kills_at_random_moments_change_nothing(clone, expected, seed):
     check_nothing_lost(clone, expected)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.faults)]
+)
 def test_a_polite_signal_saves_and_ends_quickly_and_the_run_resumes(clone, expected, number, code):
     process = start(clone)
     wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
@@ -136,7 +139,7 @@ def test_a_polite_signal_saves_and_ends_quickly_and_the_run_resumes(clone, expec
     check_nothing_lost(clone, expected)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.faults)])
 def test_no_orphan_trains_on_when_dvc_dies(clone, number):
     process = start(clone, "dvc", "repro", "-s", "train", DVC_NO_ANALYTICS="1")
     wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
@@ -159,6 +162,7 @@ def trainers_of(folder: Path) -> list[int]:
 
 
 def test_a_second_trainer_on_the_same_work_is_refused_with_who_holds_it(clone):
+    change_params(clone, {"train": {"images": 480_000}})  # not done while the second one waits
     first = start(clone)
     wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
     second = start(clone)
@@ -170,7 +174,9 @@ def test_a_second_trainer_on_the_same_work_is_refused_with_who_holds_it(clone):
     first.communicate()
 
 
-@pytest.mark.parametrize("change", ["parameter", "code", "data"])
+@pytest.mark.parametrize(
+    "change", ["parameter", *(pytest.param(kind, marks=pytest.mark.faults) for kind in ("code", "data"))]
+)
 def test_a_change_after_an_interruption_starts_afresh(clone, change):
     process = start(clone)
     wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))

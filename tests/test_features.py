@@ -47,14 +47,14 @@ def test_altered_weights_are_refused(tmp_path):
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(UserError, match="its record .* says .*git checkout"):
+    with pytest.raises(UserError, match=r"its record .* says .*git checkout"):
         load_ruler(weights, RECORD)
 
 
 def test_a_missing_ruler_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="cannot read .*nothing"):
+    with pytest.raises(UserError, match=r"cannot read .*nothing"):
         load_ruler(tmp_path / "nothing", RECORD)
-    with pytest.raises(UserError, match="cannot read .*nothing"):
+    with pytest.raises(UserError, match=r"cannot read .*nothing"):
         load_ruler(WEIGHTS, tmp_path / "nothing")
 
 
@@ -80,6 +80,6 @@ def test_the_command_does_not_replace_a_ruler_by_accident(mnist_dir, monkeypatch
     parser = command.argparse.ArgumentParser()
     command.add_arguments(parser)
     before = sha256(WEIGHTS)
-    with pytest.raises(UserError, match="exists.*incomparable.*--replace"):
+    with pytest.raises(UserError, match=r"exists.*incomparable.*--replace"):
         command.run(parser.parse_args([]))
     assert sha256(WEIGHTS) == before

@@ -8,7 +8,7 @@ from torch_fidelity.metric_kid import kernel_mmd
 
 from dcgan.metrics.distances import KID_SUBSETS, fid, kid, kid_subset_size
 from dcgan.metrics.manifold import manifold, manifold_scores
-from dcgan.metrics.memorization import memorization_scores, near_distance, nearest_training
+from dcgan.metrics.memorization import Nearest, memorization_scores, near_distances, nearest_training
 
 NO_CHANGE = {"precision": 1.0, "recall": 1.0, "coverage": 1.0}
 
@@ -124,16 +124,23 @@ class TestManifold:
 class TestMemorization:
     rng = np.random.default_rng(0)
     training = rng.integers(0, 256, (700, 28, 28), dtype=np.uint8)
+    labels = (np.arange(700) % 10).astype(np.uint8)
     images = rng.integers(0, 256, (300, 28, 28), dtype=np.uint8)
 
+    def find(self, images: np.ndarray) -> Nearest:
+        return nearest_training(images, self.training, self.labels)
+
     def test_a_copy_is_found_at_distance_zero(self):
-        found = nearest_training(self.training[[5, 600, 0]], self.training, "copies")
-        assert found.row.tolist() == [5, 600, 0] and found.distance.tolist() == [0, 0, 0]
+        found = self.find(self.training[[5, 600, 3]])
+        assert found.row.tolist() == [5, 600, 3] and found.distance.tolist() == [0, 0, 0]
+        assert found.digit.tolist() == [5, 0, 3]
 
     def test_the_nearest_is_that_of_brute_force(self):
-        found = nearest_training(self.images, self.training, "noise")
-        flat = [part.reshape(len(part), -1).astype(np.float64) / 255 for part in (self.images, self.training)]
-        expected = np.stack([np.sqrt(((image - flat[1]) ** 2).sum(1)) for image in flat[0]])
+        found = self.find(self.images)
+        images, training = (
+            part.reshape(len(part), -1).astype(np.float64) / 255 for part in (self.images, self.training)
+        )
+        expected = np.stack([np.sqrt(((image - training) ** 2).sum(1)) for image in images])
         assert (found.row == expected.argmin(1)).all()
         assert found.distance == pytest.approx(expected.min(1), rel=1e-6)
 
@@ -141,16 +148,22 @@ class TestMemorization:
         """Four pixels changed by 255 are two away."""
         changed = np.zeros((1, 28, 28), dtype=np.uint8)
         changed[0, 3, :4] = 255
-        found = nearest_training(changed, np.zeros((6, 28, 28), dtype=np.uint8), "white")
+        found = nearest_training(changed, np.zeros((6, 28, 28), dtype=np.uint8), np.zeros(6, dtype=np.uint8))
         assert found.distance == pytest.approx([2.0], rel=1e-7)
 
-    def test_one_percent_of_unseen_images_count_as_near(self):
-        unseen = nearest_training(self.images, self.training, "unseen")
-        assert memorization_scores(unseen, near_distance(unseen))["copied"] == pytest.approx(0.01, abs=1 / 300)
-        copies = nearest_training(self.training[:50], self.training, "copies")
-        assert memorization_scores(copies, near_distance(unseen)) == {"nearest_training": 0.0, "copied": 1.0}
+    def test_one_percent_of_unseen_images_count_as_near_digit_by_digit(self):
+        """Each digit's quantile lies between its nearest image and the next: one image of each is nearer."""
+        unseen = self.find(self.images)
+        near = near_distances(unseen)
+        assert memorization_scores(unseen, near)["copied"] == pytest.approx(10 / 300)
+        assert len({*near}) == 10
+        assert memorization_scores(self.find(self.training[:50]), near) == {"nearest_training": 0.0, "copied": 1.0}
 
-    def test_the_closest_come_first(self):
-        found = nearest_training(np.concatenate([self.images[:9], self.training[:1]]), self.training, "mixed")
-        order = found.closest(3)
-        assert order[0] == 9 and (np.diff(found.distance[order]) >= 0).all()
+    def test_the_closest_of_each_digit_come_first(self):
+        found = self.find(np.concatenate([self.images[:99], self.training[7:8]]))
+        closest = found.closest(40)
+        assert closest[7, 0] == 99
+        for digit, rows in enumerate(closest):
+            kept = rows[rows >= 0]
+            assert set(kept) == set(np.flatnonzero(found.digit == digit))
+            assert (np.diff(found.distance[kept]) >= 0).all()

@@ -2,6 +2,8 @@
 
 import json
 import re
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,66 @@ def test_changing_the_sample_count_does_not_change_the_training(pipeline):
     run(folder, "git", "checkout", "-q", "params.yaml")
     assert "'train'" not in done.stdout.replace("Stage 'train' didn't change", "")
     assert "'sample'" in done.stdout
+
+
+def test_mlflow_has_one_run_with_all_of_it(pipeline):
+    folder, _ = pipeline
+    (run_,) = runs_of(folder, "tags.`model.sha256` != ''")
+    assert run_["status"] == "FINISHED"
+    assert run_["params"]["train.images"] == "6400"
+    assert run_["metrics"]["eval/relative_fid"] > 1
+    assert {"train/loss_g", "train/acc_real", "train/variety", "eval/fid", "eval/kid_x1000"} <= run_["metrics"].keys()
+    assert {"git.commit", "version.torch", "precision", "device"} <= run_["tags"].keys()
+    assert run_["points"] == 100  # log windows of a run of 100 steps
+    assert {"models", "samples", "metrics", "images"} <= set(run_["artifacts"])
+
+
+def test_two_queued_experiments_at_once_run_the_code_that_was_queued(pipeline):
+    folder, _ = pipeline
+    for seed in (11, 12):
+        run(folder, "dvc", "exp", "run", "--queue", "-n", f"seed-{seed}", "-S", f"train.seed={seed}")
+    losses = folder / "src/dcgan/losses.py"
+    kept = losses.read_text()
+    losses.write_text("raise RuntimeError('edited after queueing')\n")
+    run(folder, "dvc", "queue", "start", "-j", "2")
+    wait_until_queue_is_empty(folder)
+    losses.write_text(kept)
+    for seed in (11, 12):
+        assert f"seed-{seed}" in run(folder, "dvc", "exp", "show", "--json").stdout
+        (run_,) = runs_of(folder, f"tags.`dvc.exp_name` = 'seed-{seed}'")
+        assert run_["status"] == "FINISHED"
+        assert run_["params"]["train.seed"] == str(seed)
+        assert run_["metrics"]["eval/relative_fid"] > 1
+    table = run(folder, "dvc", "metrics", "diff", "HEAD", "seed-11").stdout
+    assert "relative_fid" in table
+    run(folder, "dvc", "plots", "diff", "HEAD", "seed-11", "-o", "plots")
+    assert (folder / "plots/index.html").stat().st_size > 0
+
+
+def wait_until_queue_is_empty(folder: Path) -> None:
+    deadline = time.monotonic() + 300
+    while re.search(r"Running|Queued", status := run(folder, "dvc", "queue", "status").stdout):
+        assert time.monotonic() < deadline, status
+        time.sleep(1)
+    assert "Failed" not in status, status
+
+
+READ_RUNS = """
+import json, sys
+from mlflow import MlflowClient
+client = MlflowClient("sqlite:///mlflow.db")
+experiment = client.get_experiment_by_name("dcgan")
+found = []
+for run in client.search_runs([experiment.experiment_id], sys.argv[1]):
+    found.append({
+        "status": run.info.status, "params": run.data.params, "metrics": run.data.metrics, "tags": run.data.tags,
+        "points": len(client.get_metric_history(run.info.run_id, "train/loss_g")),
+        "artifacts": [entry.path for entry in client.list_artifacts(run.info.run_id)],
+    })
+print(json.dumps(found))
+"""
+
+
+def runs_of(folder: Path, query: str) -> list[dict]:
+    """MLflow's runs, read in a process of its own through MLflow's client."""
+    return json.loads(run(folder, sys.executable, "-c", READ_RUNS, query).stdout.splitlines()[-1])

@@ -71,10 +71,10 @@ def evaluate(samples: Digits, train: Digits, test: Digits, ruler: Ruler, setting
     scorer = FeatureScorer(test_part.images, ruler, settings.seed)
     scores, digits = scorer.score(compared)
     judges = _judges(samples, train, test, settings)
-    neighbours = partial(nearest_training, compared.images, train.images, "nearest training images")
-    nearest, *verdicts = side_by_side([neighbours, *judges.values()])
+    neighbours = partial(nearest_training, compared.images, *train)
+    *verdicts, nearest = side_by_side([*judges.values(), neighbours])
     scores |= dict(zip(judges, verdicts, strict=True))
-    scores |= memorization_scores(nearest, ruler.record["near_distance"])
+    scores |= memorization_scores(nearest, ruler.record["near_distances"])
     if settings.inception_cache:
         scores |= inception_scores(
             compared.images, test_part.images, cache=settings.inception_cache, seed=settings.seed
@@ -185,7 +185,8 @@ def _judges(samples: Digits, train: Digits, test: Digits, settings: Settings) ->
     )
     if samples.labels is None:
         return {"two_sample_accuracy": two_sample}
-    return {"two_sample_accuracy": two_sample, "cas": partial(classification_accuracy, *samples, *test, seed=seed)}
+    cas = partial(classification_accuracy, *samples, *test, seed=seed)
+    return {"cas": cas, "two_sample_accuracy": two_sample}  # the longest first
 
 
 def _protocol(samples: Digits, ruler: Ruler, settings: Settings) -> dict:
@@ -201,7 +202,7 @@ def _protocol(samples: Digits, ruler: Ruler, settings: Settings) -> dict:
         "kid": {"subsets": KID_SUBSETS, "subset_size": kid_subset_size(count), "gamma": ruler.kid_gamma},
         "precision_recall_neighbours": PRECISION_RECALL_NEIGHBOURS,
         "density_coverage_neighbours": DENSITY_COVERAGE_NEIGHBOURS,
-        "near_distance": ruler.record["near_distance"],
+        "near_distances": ruler.record["near_distances"],
         "two_sample_test": {"learns_from": [count, count], "held_out": [count, count], **asdict(TWO_SAMPLE_RECIPE)},
     }
     if samples.labels is not None:

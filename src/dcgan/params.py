@@ -82,7 +82,6 @@ class EvaluateParams(Section):
     seed: Seed
     images: Annotated[int, Field(ge=100, le=10_000)]
     inception: bool
-    threads: Annotated[int, Field(ge=1, le=256)]
 
 
 class Params(Section):

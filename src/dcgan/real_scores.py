@@ -9,9 +9,9 @@ from dcgan.evaluation import FULL_COUNT, REAL_SEED, Digits, FeatureScorer, stand
 from dcgan.features import Ruler
 from dcgan.lanes import side_by_side
 from dcgan.metrics.judges import classification_accuracy, two_sample_accuracy
-from dcgan.metrics.memorization import memorization_scores, near_distance, nearest_training
+from dcgan.metrics.memorization import memorization_scores, near_distances, nearest_training
 
-PAIRS = 20  # closest pairs of a test and a training image that the picture shows
+PAIRS = 2  # of a test and its training image, for each digit, that the picture shows
 
 
 def measure_real(ruler: Ruler, train: Digits, test: Digits) -> Ruler:
@@ -27,17 +27,17 @@ def measure_real(ruler: Ruler, train: Digits, test: Digits) -> Ruler:
     stand_in = train.images[rows]
     two_sample = partial(two_sample_accuracy, as_real, as_generated, test.images, stand_in, seed=REAL_SEED)
     cas = partial(classification_accuracy, *train, *test, seed=REAL_SEED)
-    neighbours = partial(nearest_training, test.images, train.images, "nearest training images")
-    nearest, two_sample_verdict, cas_verdict = side_by_side([neighbours, two_sample, cas])
+    neighbours = partial(nearest_training, test.images, *train)
+    cas_verdict, two_sample_verdict, nearest = side_by_side([cas, two_sample, neighbours])
 
-    closest = nearest.closest(PAIRS)
+    closest = nearest.closest(PAIRS).ravel()
     facts = {
         "class_shares": (np.bincount(train.labels, minlength=10) / len(train.labels)).tolist(),
-        "near_distance": near_distance(nearest),
+        "near_distances": near_distances(nearest),
         "closest_pairs": {"test": closest.tolist(), "train": nearest.row[closest].tolist()},
     }
     ruler = replace(ruler, record={**ruler.record, **facts})
     scores, _ = FeatureScorer(test.images, ruler, REAL_SEED).score(train.rows(rows))
-    scores |= memorization_scores(nearest, facts["near_distance"])
+    scores |= memorization_scores(nearest, facts["near_distances"])
     scores |= {"two_sample_accuracy": two_sample_verdict, "cas": cas_verdict, "relative_fid": 1.0}
     return replace(ruler, record={**ruler.record, "real_scores": scores})

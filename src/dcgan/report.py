@@ -30,7 +30,7 @@ ROWS = (
     Row("two_sample_accuracy", "two-sample test", ".1%", "lower", "can a classifier tell them from real; 50 %: no"),
     Row("cas", "CAS", ".2%", "higher", "a classifier taught by generated digits alone, on real ones"),
     Row("nearest_training", "nearest training", ".2f", "equal", "typical distance to the nearest training image"),
-    Row("copied", "copied", ".2%", "equal", "share that lies as near to one as the nearest 1 % of real digits"),
+    Row("copied", "copied", ".2%", "equal", "share as near to one as the nearest 1 % of real digits"),
     Row("inception_fid", "Inception FID", ".2f", "lower", "FID as papers give it"),
     Row("inception_kid_x1000", "Inception KID x 1000", ".2f", "lower", "KID as papers give it"),
 )
@@ -40,7 +40,7 @@ PICTURES = {
     "metrics/figures/real_beside_generated.png": "Real digits left, generated ones right; the first ones, unpicked.",
     "samples/grid.png": "Generated digits, a row a digit.",
     "metrics/figures/nearest_training.png": (
-        "Left: the generated digits that lie nearest to a training image, each followed by that image. "
+        "Left: of each digit the two generated ones that lie nearest to a training image, each followed by that image. "
         "Right: the same for test images, which nobody copied."
     ),
     "samples/walk.png": "A walk between latents.",

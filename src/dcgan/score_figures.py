@@ -23,20 +23,26 @@ def real_beside_generated(
     return _side_by_side(sides)
 
 
-def closest_pairs(generated: np.ndarray, nearest: Nearest, training: np.ndarray, unseen: np.ndarray, pairs: dict):
+def closest_pairs(
+    generated: np.ndarray, nearest: Nearest, training: np.ndarray, unseen: np.ndarray, pairs: dict[str, list[int]]
+) -> np.ndarray:
     """Left the generated images that lie nearest to a training image, right the same for unseen real images.
 
-    In each, two columns a pair: the image, then its training image; ten rows, from near to less near.
+    A row a digit; each image is followed by its training image, the closest pair first.
 
     Args:
         generated, unseen: uint8 [N, 28, 28]; unseen: the test images.
         nearest: of the generated images.
-        pairs: rows `test` and `train` of the closest test images, from the ruler's record.
+        pairs: rows `test` and `train` of the closest test images, digit by digit, from the ruler's record.
     """
-    closest = nearest.closest(len(pairs["test"]))
-    sides = [(generated[closest], training[nearest.row[closest]]), (unseen[pairs["test"]], training[pairs["train"]])]
-    columns = 2 * (len(closest) // 10)
-    return _side_by_side([grid(np.stack(side, 1).reshape(-1, 28, 28), columns) for side in sides])
+    count = len(pairs["test"]) // 10
+    closest = nearest.closest(count).ravel()
+    found = (closest >= 0)[:, None, None]  # a digit that nothing comes near stays black
+    sides = [
+        (generated[closest] * found, training[nearest.row[closest]] * found),
+        (unseen[pairs["test"]], training[pairs["train"]]),
+    ]
+    return _side_by_side([grid(np.stack(side, 1).reshape(-1, 28, 28), 2 * count) for side in sides])
 
 
 def _by_digit(images: np.ndarray, digits: np.ndarray) -> np.ndarray:

@@ -147,7 +147,7 @@ class _Run:
         self.progress.snapshots[seen] = images
         path = self.folder / snapshot_name(seen)
         write_atomic(path, png(grid(images, GRID_COLUMNS)))
-        self.tell.log_image("progress/images", path, seen)
+        self.tell.log_image("progress", path, seen)
 
     def save(self) -> None:
         self._stop_if_diverged()
