@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-faults ui check bench lock format
+.PHONY: repro test test-faults ui check bench figures lock format
 
 repro: .venv/ready  ## the whole pipeline: download, train, sample, evaluate
+	@git config user.email >/dev/null || echo "note: Git has no user.email; dvc exp run --queue needs one (git config user.email ...)"
 	@dcgan params
 	@dvc repro
 	@dcgan report
@@ -24,6 +25,12 @@ check: .venv/ready  ## compare the last scores with the baseline: exit 0 fine, 1
 
 bench: .venv/ready  ## images per second, beside the usual tutorial loop
 	python benchmarks/speed.py
+
+figures: .venv/ready  ## the README's pictures, from the last run
+	cp metrics/figures/real_beside_generated.png docs/images/generated_and_real.png
+	cp metrics/training/animation.gif docs/images/training.gif
+	cp metrics/training/curves.png metrics/training/networks.png docs/images/
+	dcgan draw 2026 --seed 7 --generator models/ready_made_generator.safetensors -o docs/images/year.png
 
 lock: .venv/ready  ## requirements.txt anew, from the ranges in pyproject.toml
 	uv pip compile -q --universal --all-extras --python-version 3.11 pyproject.toml -o requirements.txt

@@ -5,7 +5,6 @@ python benchmarks/sanity.py --update docs/scores.md      (about a minute and a h
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,11 @@ from dcgan.evaluation import Digits, Settings, evaluate, stand_in_rows
 from dcgan.features import load_ruler
 from dcgan.files import write_atomic
 from dcgan.mnist import load_split
-from dcgan.report import ROWS
+from dcgan.report import ROWS, between_markers
 from dcgan.sanity import ALARMS, BAD_GENERATORS
 
 SEED = 2000
-BEGIN, END = "<!-- sanity table -->", "<!-- end of sanity table -->"
+MARKER = "sanity table"
 
 
 @exit_on_user_error
@@ -42,9 +41,7 @@ def main() -> None:
     if args.json:
         write_atomic(args.json, json.dumps(found, indent=2).encode())
     if args.update:
-        text = args.update.read_text()
-        before, after = text.split(BEGIN)[0], text.split(END)[1]
-        write_atomic(args.update, f"{before}{BEGIN}{os.linesep}{table(found)}{END}{after}".encode())
+        write_atomic(args.update, between_markers(args.update.read_text(), MARKER, table(found)).encode())
     print(table(found))
 
 

@@ -69,11 +69,12 @@ def _tutorial(folder: str, changes: dict):
 def make_trainer(changes: dict):
     import torch
 
-    from dcgan.device import resolve_device, resolve_precision
+    from dcgan.device import keep_freed_memory, resolve_device, resolve_precision
     from dcgan.mnist import load_split
     from dcgan.params import load_params
     from dcgan.trainer import Trainer
 
+    keep_freed_memory()
     params, device = load_params(), resolve_device()
     precision = resolve_precision(params.train.precision, device)
     model = params.model.model_copy(update={k: v for k, v in changes.items() if k in type(params.model).model_fields})

@@ -30,6 +30,7 @@ WAIT_FOR_LOCK_S = 15
 @exit_on_user_error
 def main() -> None:
     params = load_params()
+    hardware.keep_freed_memory()
     device = hardware.resolve_device()
     precision = hardware.resolve_precision(params.train.precision, device)
     settings = params.train.model_copy(update={"precision": precision})

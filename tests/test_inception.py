@@ -37,7 +37,7 @@ def test_real_features_are_computed_once_for_each_set_of_images(tmp_path):
     network = Network()
     first = inception.cached_features(network, digits(60), tmp_path, "real")
     assert torch.equal(inception.cached_features(network, digits(60), tmp_path, "real"), first)
-    assert network.seen == 60 and first.shape == (60, 784)
+    assert network.seen == 60 and first.shape == (60, 2048)
     inception.cached_features(network, digits(61), tmp_path, "real")
     assert network.seen == 121 and len(list(tmp_path.iterdir())) == 2
 

@@ -20,13 +20,18 @@ class DigitNetwork(nn.Module):
 
     It takes images as they lie at rest, uint8 [N, 28, 28] with 0..255, and scales them to [-1, 1] itself,
     so nobody can feed it another range.
+
+    Args:
+        classes: how many it tells apart.
+        magnified: it also sees the darkest and the brightest 16 grey levels stretched over [-1, 1]: most of a digit's
+            pixels lie there, where a difference of two levels is otherwise lost in the first BatchNorm.
     """
 
-    def __init__(self, classes: int = 10) -> None:
+    def __init__(self, classes: int = 10, magnified: bool = False) -> None:
         super().__init__()
-        self.classes = classes
+        self.magnified = magnified
         self.body = nn.Sequential(
-            *_block(1, 32),  # [N, 32, 14, 14]
+            *_block(3 if magnified else 1, 32),  # [N, 32, 14, 14]
             *_block(32, 64),  # [N, 64, 7, 7]
             *_block(64, 128),  # [N, 128, 3, 3]
             nn.Flatten(),  # position stays visible: a digit moved by three pixels is another digit here
@@ -39,7 +44,11 @@ class DigitNetwork(nn.Module):
         """uint8 [N, 28, 28] -> float32 [N, 128], after the ReLU."""
         if images.dtype != torch.uint8:
             raise TypeError(f"images are uint8 with 0..255 here, got {images.dtype}")
-        return self.body(images[:, None].float() / 127.5 - 1)
+        planes = images[:, None].float() / 127.5 - 1
+        if self.magnified:
+            ends = [images[:, None].clamp(max=16), images[:, None].clamp(min=239) - 239]
+            planes = torch.cat([planes, *(end.float() / 8 - 1 for end in ends)], 1)
+        return self.body(planes)
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 [N, 28, 28] -> logits [N, classes]."""
@@ -63,6 +72,7 @@ class Recipe:
     batch_size: int = 128
     learning_rate: float = 3e-3  # the cycle's peak
     weight_decay: float = 1e-4
+    magnified: bool = False  # `DigitNetwork`'s
     shift: int = 0  # images are moved by up to this many pixels each way, anew each time they are seen
 
     def record(self) -> dict:
@@ -78,7 +88,7 @@ def fit(images: Tensor, labels: Tensor, recipe: Recipe, *, seed: int, classes: i
         seed: of the initial weights, the order and the shifts; the global generator is left as it was.
         title: what the progress line says.
     """
-    network = _fresh_network(seed, classes)
+    network = _fresh_network(seed, classes, recipe.magnified)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
@@ -98,11 +108,11 @@ def fit(images: Tensor, labels: Tensor, recipe: Recipe, *, seed: int, classes: i
     return network.eval().requires_grad_(False)
 
 
-def _fresh_network(seed: int, classes: int) -> DigitNetwork:
+def _fresh_network(seed: int, classes: int, magnified: bool) -> DigitNetwork:
     # torch initializes from its global generator, which two fits side by side would share
     with _one_at_a_time, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return DigitNetwork(classes).to(memory_format=torch.channels_last)
+        return DigitNetwork(classes, magnified).to(memory_format=torch.channels_last)
 
 
 def _batches(count: int, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:

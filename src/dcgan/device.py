@@ -1,10 +1,13 @@
 """Where and how exactly a network computes: device and precision, resolved from what the machine has."""
 
+import ctypes
 import os
 
 import torch
 
 from dcgan.errors import UserError
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def resolve_device() -> str:
@@ -44,6 +47,18 @@ def _computes_bf16(device: str) -> bool:
         return torch.cuda.get_device_capability() >= (8, 0)
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16"))
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep freed memory for this process instead of handing it back to the system each time.
+
+    A step frees and takes some hundred feature maps of up to 3 MB; each page handed back costs a page fault when it is
+    taken again. Keeping them makes training on a CPU about a tenth faster (docs/speed.md).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # glibc has it; other allocators have other habits
+        mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def describe_machine(device: str) -> dict[str, str]:

@@ -29,8 +29,8 @@ def png(picture: np.ndarray) -> bytes:
 
 
 def animation(pictures: Sequence[np.ndarray], milliseconds: int = 400) -> bytes:
-    """uint8 pictures of one size as a GIF that repeats; the last one stays four times as long."""
-    frames = [_magnified(picture).quantize(32) for picture in pictures]
+    """uint8 pictures of one size as a GIF that repeats, unmagnified; the last one stays four times as long."""
+    frames = [Image.fromarray(picture, mode="L").quantize(32) for picture in pictures]
     durations = [milliseconds] * (len(frames) - 1) + [4 * milliseconds]
     buffer = io.BytesIO()
     frames[0].save(buffer, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)

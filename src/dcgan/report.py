@@ -5,6 +5,8 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 
+from dcgan.errors import UserError
+
 
 @dataclass(frozen=True)
 class Row:
@@ -71,6 +73,15 @@ def text_table(scores: dict) -> str:
     header = ("score", "generated", "real", "better", "what it answers")
     lines = [f"{a:<22}{b:>10}{c:>10}  {d:<8}{e}" for a, b, c, d, e in [header, *table(scores)]]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def between_markers(text: str, marker: str, table: str) -> str:
+    """Markdown `text` with the table between `<!-- marker -->` and `<!-- end of marker -->` replaced."""
+    begin, end = f"<!-- {marker} -->", f"<!-- end of {marker} -->"
+    if not text.partition(begin)[2].partition(end)[1]:
+        raise UserError(f"the file to update has no line {begin} with {end} after it; add them where the table belongs")
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n{table}{end}{rest.partition(end)[2]}"
 
 
 def page(scores: dict, root: Path) -> str:

@@ -5,7 +5,7 @@ import torch
 
 from dcgan.classifier import Recipe, fit, predict
 
-TWO_SAMPLE_RECIPE = Recipe(epochs=3, weight_decay=0.01)
+TWO_SAMPLE_RECIPE = Recipe(epochs=3, weight_decay=0.01, magnified=True)
 CAS_RECIPE = Recipe(epochs=2)
 
 

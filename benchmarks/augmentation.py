@@ -1,0 +1,115 @@
+"""Does generated data help a classifier that has few real digits?
+
+For each number of real images and each seed: a generator is trained on those images alone and writes 60,000 digits; a
+classifier then learns from the real images, and from real and generated ones half and half, each with and without
+shifts by 2 pixels. All see 120,000 images, so none gets more steps; all are judged on MNIST's test set.
+
+    python benchmarks/augmentation.py                                                          (a first look)
+    python benchmarks/augmentation.py --seeds 1 2 3 4 5 --gan-images 720000 --update docs/scores.md       (in full)
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dcgan import device as hardware
+from dcgan.classifier import Recipe, fit, predict
+from dcgan.errors import UserError, exit_on_user_error
+from dcgan.evaluation import Digits
+from dcgan.files import write_atomic
+from dcgan.lanes import side_by_side
+from dcgan.mnist import load_split
+from dcgan.params import Params, load_params
+from dcgan.progress import progress
+from dcgan.report import between_markers
+from dcgan.sampling import generate, label_sequence, latents
+from dcgan.trainer import Trainer
+
+GENERATED = 60_000
+SEEN = 120_000  # images that each classifier sees
+RECIPES = {"as they are": Recipe(epochs=1), "with shifts": Recipe(epochs=1, shift=2)}
+MARKER = "augmentation table"
+
+
+@exit_on_user_error
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000], help="real images")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--gan-images", type=int, default=120_000, help="budget of each generator's training")
+    parser.add_argument("--update", type=Path, help="put the table into this Markdown file, between its markers")
+    args = parser.parse_args()
+    params = load_params()
+    if not params.model.conditional:
+        raise UserError("model.conditional is false: generated digits without labels teach no classifier; set it true")
+    train, test = (Digits(*load_split("data/raw", split)) for split in ("train", "test"))
+    lines = [
+        f"Generators trained for {args.gan_images:,} images; {len(args.seeds)} seed(s); error in percent of the test "
+        "set, mean and standard deviation.",
+        "",
+        "| real images | classifier sees them | real only | real and generated | difference |",
+        "|---|---|---|---|---|",
+    ]
+    for size in args.sizes:
+        errors = np.array([one_seed(train, test, params, size, seed, args.gan_images) for seed in args.seeds])
+        for row, name in enumerate(RECIPES):
+            real, both = 100 * errors[:, row].T  # [seeds] each
+            cells = (spread(real), spread(both), spread(both - real, "+"))
+            lines.append(f"| {size:,} | {name} | {' | '.join(cells)} |")
+            print(lines[-1], flush=True)
+    table = "\n".join(lines) + "\n"
+    if args.update:
+        write_atomic(args.update, between_markers(args.update.read_text(), MARKER, table).encode())
+    print(table)
+
+
+def one_seed(train: Digits, test: Digits, params: Params, size: int, seed: int, budget: int) -> np.ndarray:
+    """Errors of the four classifiers, 0..1: [recipe, (real only, real and generated)]."""
+    known = train.rows(np.random.default_rng(seed).permutation(len(train.images))[:size])
+    generated = digits_of(known, params, seed, budget)
+    real_alone = repeated(known, SEEN)
+    half = repeated(known, SEEN - GENERATED)
+    both = Digits(*(np.concatenate(parts) for parts in zip(half, generated, strict=True)))
+    tasks = [
+        partial(error_after, taught, test, recipe, seed) for recipe in RECIPES.values() for taught in (real_alone, both)
+    ]
+    return np.array(side_by_side(tasks)).reshape(len(RECIPES), 2)
+
+
+def digits_of(known: Digits, params: Params, seed: int, budget: int) -> Digits:
+    """60,000 labelled digits from a generator that saw only the known ones."""
+    device = hardware.resolve_device()
+    precision = hardware.resolve_precision(params.train.precision, device)
+    settings = params.train.model_copy(update={"images": budget, "seed": seed, "precision": precision})
+    images, labels = torch.from_numpy(known.images), torch.from_numpy(known.labels)
+    trainer = Trainer(params.model, settings, images, labels, device)
+    with progress(f"generator of {len(known.images):,}, seed {seed}", budget, "images") as bar:
+        while trainer.step_count < trainer.steps:
+            trainer.step()
+            bar.update(settings.batch_size)
+    asked = label_sequence(GENERATED, "mnist", seed)
+    z = latents(GENERATED, params.model.latent_size, seed)
+    return Digits(generate(trainer.finished_generator().cpu(), z, asked), asked.to(torch.uint8).numpy())
+
+
+def repeated(digits: Digits, count: int) -> Digits:
+    return digits.rows(np.resize(np.arange(len(digits.images)), count))
+
+
+def error_after(taught: Digits, test: Digits, recipe: Recipe, seed: int) -> float:
+    images, labels = (torch.from_numpy(part) for part in taught)
+    judge = fit(images, labels, recipe, seed=seed, title="classifier")
+    return 1 - float((predict(judge, torch.from_numpy(test.images)).numpy() == test.labels).mean())
+
+
+def spread(values: np.ndarray, sign: str = "") -> str:
+    if len(values) == 1:
+        return f"{values[0]:{sign}.2f}"
+    return f"{values.mean():{sign}.2f} ± {values.std(ddof=1):.2f}"
+
+
+if __name__ == "__main__":
+    main()

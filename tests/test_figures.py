@@ -1,0 +1,45 @@
+import io
+
+import numpy as np
+from PIL import Image
+
+from dcgan.figures import animation, curves, grid, layer_table, networks_picture, networks_text, png
+from dcgan.networks import Generator
+
+
+def test_a_grid_puts_images_in_reading_order():
+    images = np.arange(6, dtype=np.uint8)[:, None, None] * np.ones((1, 28, 28), dtype=np.uint8)
+    picture = grid(images, columns=3)
+    assert picture.shape == (2 * 29 - 1, 3 * 29 - 1)
+    corners = [picture[row, column] for row in (0, 29) for column in (0, 29, 58)]
+    assert corners == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_png_holds_the_pixels_it_was_given():
+    picture = np.random.default_rng(0).integers(0, 256, (57, 86), dtype=np.uint8)
+    shown = np.asarray(Image.open(io.BytesIO(png(picture))))
+    assert np.array_equal(shown[::2, ::2], picture)
+
+
+def test_an_animation_has_a_frame_for_each_picture():
+    pictures = [np.full((40, 40), value, dtype=np.uint8) for value in (0, 90, 250)]
+    with Image.open(io.BytesIO(animation(pictures))) as gif:
+        assert gif.n_frames == 3
+        assert gif.info["loop"] == 0
+
+
+def test_pictures_are_the_same_bytes_again():
+    names = ("loss_d", "loss_g", "acc_real", "acc_fake", "grad_norm_d", "grad_norm_g", "variety")
+    rows = [{"step": i, "images": i * 64, **dict.fromkeys(names, 0.5 + i / 100)} for i in range(1, 20)]
+    assert curves(rows) == curves(rows)
+    boxes = {"generator": [("dense", 16, 7), ("up", 1, 28)], "discriminator": [("image", 1, 28)]}
+    assert networks_picture(boxes) == networks_picture(boxes)
+
+
+def test_the_summary_counts_every_parameter():
+    generator = Generator(16, 8, True)
+    total = sum(tensor.numel() for tensor in generator.parameters())
+    rows = layer_table("generator", generator)
+    assert rows[-1] == ("generator", "total", "", total)
+    assert sum(row[3] for row in rows[:-1]) == total
+    assert f"{total:,}" in networks_text({"generator": generator})
