@@ -11,6 +11,7 @@ from dcgan.figures import png
 from dcgan.files import write_atomic, write_json
 from dcgan.mnist import load_split, read_idx
 from dcgan.params import load_params
+from dcgan.publisher import publishing
 from dcgan.report import page
 from dcgan.score_figures import closest_pairs, real_beside_generated
 from dcgan.store import root_folder
@@ -36,7 +37,8 @@ def main() -> None:
     write_pictures(result, samples, train, test, ruler)
     write_json(METRICS / "evaluate.json", scores)
     write_atomic(METRICS / "report.html", page(scores, Path()).encode())
-    tell_evaluation(root_folder(), Path(), params.model_dump())
+    with publishing(root_folder()):
+        tell_evaluation(root_folder(), Path(), params.model_dump())
 
 
 def write_pictures(result: Evaluation, samples: Digits, train: Digits, test: Digits, ruler: Ruler) -> None:

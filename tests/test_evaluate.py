@@ -20,6 +20,7 @@ from dcgan.evaluation import (
     FeatureScorer,
     QuickScores,
     Settings,
+    _judges,
     check_finite,
     check_samples,
     evaluate,
@@ -207,6 +208,19 @@ class TestEvaluate:
         assert "cas" not in plain.protocol
         equal = set(plain.scores) - {"class_balance"}
         assert {key: plain.scores[key] for key in equal} == {key: found.scores[key] for key in equal}  # bit by bit
+
+    def test_judges_are_judged_on_images_that_they_did_not_learn_from(self, samples, mnist):
+        train, test = mnist
+        judges = _judges(samples, train, test, Settings(seed=5, count=COUNT))
+        real, generated, held_out_real, held_out_generated = judges["two_sample_accuracy"].args
+        assert (generated == samples.images[COUNT : 2 * COUNT]).all() and (
+            held_out_generated == samples.images[:COUNT]
+        ).all()
+        assert (held_out_real == test.images[:COUNT]).all() and len(real) == COUNT
+        known = {image.tobytes() for image in train.images}
+        assert all(image.tobytes() in known for image in real)
+        taught, _, asked, _ = judges["cas"].args
+        assert taught is samples.images and asked is test.images
 
     def test_tables_show_each_score_beside_real_data(self, found):
         text = text_table(found.scores)

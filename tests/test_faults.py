@@ -233,3 +233,30 @@ def test_a_full_disk_ends_in_one_clear_line_and_loses_nothing(clone, expected):
     assert train(clone).returncode == 0
     left = left_by(clone)
     assert [name for name in expected if expected[name] != left.get(name)] == []
+
+
+def test_divergence_names_the_step_keeps_the_last_good_state_and_fails_the_run(clone):
+    change_params(clone, {"train": {"r1_gamma": 1.0e38, "precision": "fp32"}})  # overflows in the first penalty
+    done = train(clone)
+    assert done.returncode == 1
+    assert "the loss is not finite since step" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert [record.status for record in Record.all(clone)] == ["FAILED"]
+    assert not list(clone.glob("models/generator*"))
+
+
+def test_clean_shows_and_removes_what_a_kill_left(clone):
+    process = start(clone)
+    wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
+    process.kill()
+    process.communicate()
+    command = [sys.executable, "-m", "dcgan.cli", "clean"]
+    shown = run(clone, *command, PYTHONPATH="src").stdout
+    assert "its trainer is dead, mark it KILLED" in shown
+    assert "checkpoint" in shown
+    assert "nothing was changed" in shown
+    run(clone, *command, "--yes", PYTHONPATH="src")
+    assert not list(clone.glob(".dcgan/runs/*"))
+    assert [record.status for record in Record.all(clone)] == ["KILLED"]
+    assert "nothing to clean" in run(clone, *command, PYTHONPATH="src").stdout
+    assert "resuming" not in train(clone).stdout

@@ -54,6 +54,18 @@ def test_the_scores_are_finite_and_say_how_they_were_made(pipeline):
     assert train["precision"] == "fp32"
 
 
+def test_mlflow_has_one_run_with_all_of_it(pipeline):
+    folder, _ = pipeline
+    (run_,) = runs_of(folder, "tags.`model.sha256` != ''")
+    assert run_["status"] == "FINISHED"
+    assert run_["params"]["train.images"] == "6400"
+    assert run_["metrics"]["eval/relative_fid"] > 1
+    assert {"train/loss_g", "train/acc_real", "train/variety", "eval/fid", "eval/kid_x1000"} <= run_["metrics"].keys()
+    assert {"git.commit", "version.torch", "precision", "device"} <= run_["tags"].keys()
+    assert run_["points"] == 100  # log windows of a run of 100 steps
+    assert {"models", "samples", "metrics", "images"} <= set(run_["artifacts"])
+
+
 def test_samples_are_a_data_set_that_torchvision_reads(pipeline, tmp_path):
     from torchvision.datasets import MNIST
 
@@ -95,18 +107,6 @@ def test_changing_the_sample_count_does_not_change_the_training(pipeline):
     run(folder, "git", "checkout", "-q", "params.yaml")
     assert "'train'" not in done.stdout.replace("Stage 'train' didn't change", "")
     assert "'sample'" in done.stdout
-
-
-def test_mlflow_has_one_run_with_all_of_it(pipeline):
-    folder, _ = pipeline
-    (run_,) = runs_of(folder, "tags.`model.sha256` != ''")
-    assert run_["status"] == "FINISHED"
-    assert run_["params"]["train.images"] == "6400"
-    assert run_["metrics"]["eval/relative_fid"] > 1
-    assert {"train/loss_g", "train/acc_real", "train/variety", "eval/fid", "eval/kid_x1000"} <= run_["metrics"].keys()
-    assert {"git.commit", "version.torch", "precision", "device"} <= run_["tags"].keys()
-    assert run_["points"] == 100  # log windows of a run of 100 steps
-    assert {"models", "samples", "metrics", "images"} <= set(run_["artifacts"])
 
 
 def test_two_queued_experiments_at_once_run_the_code_that_was_queued(pipeline):

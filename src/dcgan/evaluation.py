@@ -11,7 +11,7 @@ import numpy as np
 
 from dcgan.errors import UserError
 from dcgan.features import Ruler, load_ruler
-from dcgan.inception import inception_scores
+from dcgan.inception import INCEPTION_SCORES, inception_scores
 from dcgan.lanes import side_by_side
 from dcgan.metrics.distances import KID_SUBSETS, fid, kid, kid_subset_size
 from dcgan.metrics.judges import CAS_RECIPE, TWO_SAMPLE_RECIPE, classification_accuracy, two_sample_accuracy
@@ -83,6 +83,7 @@ def evaluate(samples: Digits, train: Digits, test: Digits, ruler: Ruler, setting
     if settings.count != FULL_COUNT:  # those of other counts do not compare
         rows = stand_in_rows(train.labels, test_part.labels)
         real_scores = real_scores | scorer.score(train.rows(rows))[0]
+        real_scores = {name: value for name, value in real_scores.items() if name not in INCEPTION_SCORES}
     scores["relative_fid"] = scores["fid"] / real_scores["fid"]
     scores |= {f"{name}_real": value for name, value in real_scores.items() if name in scores}
     check_finite(scores)

