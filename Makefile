@@ -12,10 +12,10 @@ repro: .venv/ready  ## the whole pipeline: download, train, sample, evaluate
 	@dcgan report
 
 test: .venv/ready  ## the tests, under 5 minutes on 2 cores
-	pytest -m "not faults"
+	pytest -n 2 --dist loadfile -m "not faults"
 
 test-faults: .venv/ready  ## kills, full disks and dead servers, many of them; about half an hour
-	pytest -m faults
+	pytest -s -m faults
 
 ui: .venv/ready  ## compare runs in the browser
 	@dcgan ui

@@ -43,7 +43,7 @@ def make_clone(folder: Path, mnist: Path) -> Path:
     """A repository of its own with this checkout's tracked files as they are now, and small parameters."""
     listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard", "-z").stdout.split("\0")
     for name in filter(None, listed):
-        if (ROOT / name).is_file() and not name.startswith(("docs/", "dvc.lock", "metrics/")):
+        if (ROOT / name).is_file() and not name.startswith(("docs/", "dvc.lock", "metrics/", "samples/")):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())

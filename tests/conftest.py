@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dcgan.download import fetch
+from dcgan.lock import hold
 from dcgan.mnist import FILES, problem
 
 ROOT = Path(__file__).parents[1]
@@ -13,9 +14,9 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """A folder with MNIST's four files, verified; only to be read. Fetched once, then kept between test runs."""
-    raw = ROOT / "data" / "raw"
-    if not any(problem(raw / name) for name in FILES):
-        return raw
     kept = ROOT / ".pytest_cache" / "mnist"
-    fetch(kept)
+    with hold(kept.with_suffix(".lock"), "fetching MNIST for the tests", wait=120):  # test processes side by side
+        if any(problem(kept / name) for name in FILES):
+            raw = ROOT / "data" / "raw"
+            fetch(kept, None if any(problem(raw / name) for name in FILES) else str(raw))
     return kept
