@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-faults ui check bench figures lock format
+.PHONY: repro test test-faults ui check bench figures screenshots lock format
 
 repro: .venv/ready  ## the whole pipeline: download, train, sample, evaluate
 	@git config user.email >/dev/null || echo "note: Git has no user.email; dvc exp run --queue needs one (git config user.email ...)"
@@ -31,6 +31,9 @@ figures: .venv/ready  ## the README's pictures, from the last run
 	cp metrics/training/animation.gif docs/images/training.gif
 	cp metrics/training/curves.png metrics/training/networks.png docs/images/
 	dcgan draw 2026 --seed 7 --generator models/ready_made_generator.safetensors -o docs/images/year.png
+
+screenshots: .venv/ready  ## the README's pictures of MLflow; needs chromium
+	docs/screenshots.sh
 
 lock: .venv/ready  ## requirements.txt anew, from the ranges in pyproject.toml
 	uv pip compile -q --universal --all-extras --python-version 3.11 pyproject.toml -o requirements.txt
