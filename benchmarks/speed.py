@@ -111,9 +111,8 @@ def compare() -> None:
         spread = f"{statistics.median(speeds):,.0f} ({min(speeds):,.0f} to {max(speeds):,.0f})"
         print(f"| {kind} | {spread} | {max(result['peak_mb'] for result in results):,.0f} MB |")
     ratios = [a["images_per_s"] / b["images_per_s"] for a, b in zip(rates["ours"], rates["tutorial"], strict=True)]
-    print(
-        f"\nours / tutorial, pair by pair: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    )
+    median = statistics.median(ratios)
+    print(f"\nours / tutorial, pair by pair: median {median:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 def quality() -> None:
@@ -141,8 +140,9 @@ def quality() -> None:
         print(f"ours: {trainer.images_seen:,} images, {spent:.0f} s, relative FID {reached:.2f}", flush=True)
         if reached <= wanted:
             break
+    times = tutorial_s / spent
     print(
-        f"\nthe tutorial loop's final quality in {spent:.0f} s instead of {tutorial_s:.0f} s: {tutorial_s / spent:.1f} times as fast"
+        f"\nthe tutorial loop's final quality in {spent:.0f} s instead of {tutorial_s:.0f} s: {times:.1f} times as fast"
     )
 
 
@@ -177,9 +177,8 @@ def profile() -> None:
     arithmetic = step_flops(trainer) / batch
     peak = matrix_product_rate(torch.bfloat16 if trainer.settings.precision == "bf16" else torch.float32)
     print(f"one worker: {images_per_s:,.0f} images/s, {arithmetic / 1e6:.0f} MFLOP an image")
-    print(
-        f"            {images_per_s * arithmetic / 1e9:.0f} GFLOP/s; matrix product on one core: {peak / 1e9:.0f} GFLOP/s"
-    )
+    print(f"            {images_per_s * arithmetic / 1e9:.0f} GFLOP/s")
+    print(f"            {peak / 1e9:.0f} GFLOP/s: matrix product on one core")
     print(f"            {images_per_s * arithmetic / peak:.0%} of it\n")
     with record(activities=[ProfilerActivity.CPU]) as recorded:
         for _ in range(48):
@@ -188,7 +187,7 @@ def profile() -> None:
 
 
 def step_flops(trainer) -> float:
-    """Floating-point operations of the convolutions and dense layers in a step, penalty included, counted by PyTorch."""
+    """Floating-point operations of convolutions and dense layers in a step, penalty included, counted by PyTorch."""
     from torch.utils.flop_counter import FlopCounterMode
 
     every = trainer.settings.r1_every

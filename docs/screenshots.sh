@@ -24,4 +24,3 @@ shoot() { # address, file
 }
 
 shoot "$address" docs/images/mlflow_compare.png
-shoot "${address%%&compareRunsMode*}" docs/images/mlflow_runs.png

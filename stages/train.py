@@ -16,8 +16,8 @@ from dcgan.mnist import load_split
 from dcgan.outputs import write_networks, write_training_metrics
 from dcgan.params import load_params
 from dcgan.publisher import publishing
-from dcgan.record import Record
-from dcgan.store import records_folder, root_folder
+from dcgan.record import Record, new_record_id
+from dcgan.store import root_folder
 from dcgan.trainer import Trainer
 from dcgan.training import fingerprint, run_training
 from dcgan.workspace import tell_training
@@ -67,14 +67,17 @@ def main() -> None:
 
 
 def _record(folder: Path) -> Record:
-    """The record of this work: the one that an interrupted run began, else a new one."""
-    note, root = folder / "record", root_folder()
-    if note.exists() and (records_folder(root) / note.read_text()).exists():
-        record = Record.open(root, note.read_text())
+    """The record of this work: the one that an interrupted run began, else a new one.
+
+    Its id is noted before it exists, so that a kill in between leaves no second one behind.
+    """
+    note = folder / "record"
+    if not note.exists():
+        write_atomic(note, new_record_id().encode())
+    name = os.environ.get("DVC_EXP_NAME") or f"train-{folder.name[:6]}"
+    record = Record.create(root_folder(), name, record_id=note.read_text())
+    if record.status != "RUNNING":
         record.resume()
-        return record
-    record = Record.create(root, os.environ.get("DVC_EXP_NAME") or f"train-{folder.name[:6]}")
-    write_atomic(note, record.id.encode())
     return record
 
 

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from dcgan.download import fetch
 from dcgan.lock import hold
 from dcgan.mnist import FILES, problem
 
 ROOT = Path(__file__).parents[1]
+
+torch.set_num_threads(1)  # the suite runs in two processes; threads of theirs would only wait for each other
 
 
 @pytest.fixture(scope="session")

@@ -107,16 +107,30 @@ def check_nothing_lost(folder: Path, expected: dict[str, bytes]) -> None:
 
 def test_kills_at_random_moments_change_nothing(clone, expected):
     kills = kill_until_done(clone, seed=1, most=3)
-    print(f"seed 1: {kills} kills survived")
     check_nothing_lost(clone, expected)
+    print(f"seed 1: {kills} kills survived")
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(12))
 def test_many_kills_at_random_moments_change_nothing(clone, expected, seed):
     kills = kill_until_done(clone, seed=100 + seed, most=8)
-    print(f"seed {100 + seed}: {kills} kills survived, 0 points lost, 0 points doubled")
     check_nothing_lost(clone, expected)
+    print(f"seed {100 + seed}: {kills} kills survived, 0 points lost, 0 points doubled")
+
+
+def test_a_kill_before_the_record_exists_leaves_no_second_one(clone):
+    """Seen once in a hundred kills: dead between the creation of the record and the note of its id."""
+    dying = "import os, runpy, sys; from dcgan.record import Record; " + (
+        "create = Record.create; "
+        "Record.create = lambda *a, **k: (create(*a, **k), os.kill(os.getpid(), 9)); "
+        "sys.argv = ['stages/train.py']; runpy.run_path('stages/train.py', run_name='__main__')"
+    )
+    process = start(clone, sys.executable, "-c", dying)
+    process.communicate()
+    assert process.returncode == -9
+    assert train(clone).returncode == 0
+    assert [record.status for record in Record.all(clone)] == ["FINISHED"]
 
 
 @pytest.mark.parametrize(

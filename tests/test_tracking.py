@@ -580,7 +580,7 @@ def test_ui_serves_the_right_store_and_prints_the_comparison(root, store, tmp_pa
         assert f"{expected}?workflowType=machine_learning&compareRunsMode=CHART" in line
         assert the_run(Store(f"http://127.0.0.1:{port}"), record).info.run_name == "to be seen"
     finally:
-        page.send_signal(signal.SIGINT)
+        page.terminate()  # as a script would; the server must not outlive it
         page.wait(30)
     assert page.returncode == 0 and not ui.answers(port)
     assert not (tmp_path / "mlflow.db").exists()

@@ -37,8 +37,9 @@ class Digits(NamedTuple):
     def rows(self, chosen: slice | np.ndarray) -> "Digits":
         return Digits(self.images[chosen], None if self.labels is None else self.labels[chosen])
 
-# The last bits of an eigenvalue depend on where its matrix happens to lie in memory (seen: 4e-14 of a FID); a forced run
-# must write the same bytes.
+
+# The last bits of an eigenvalue depend on where its matrix lies in memory (seen: 4e-14 of a FID), and a forced run must
+# write the same bytes.
 DECIMALS = 8
 
 

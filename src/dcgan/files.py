@@ -32,7 +32,8 @@ def write_atomic(path: str | os.PathLike, data: bytes) -> None:
             raise
     except OSError as error:
         raise UserError(
-            f"cannot write {path} ({len(data):,} bytes): {error.strerror}; free space or make the folder writable, then run again"
+            f"cannot write {path} ({len(data):,} bytes): {error.strerror}; "
+            "free space or make the folder writable, then run again"
         ) from error
 
 

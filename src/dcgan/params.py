@@ -66,7 +66,8 @@ class TrainParams(Section):
             )
         if self.images < self.batch_size:
             raise ValueError(
-                f"train.images ({self.images}) is less than train.batch_size ({self.batch_size}): not one step; raise the budget"
+                f"train.images ({self.images}) is less than train.batch_size ({self.batch_size}): not one step; "
+                "raise the budget"
             )
         return self
 

@@ -57,9 +57,7 @@ class Record:
     ) -> "Record":
         """Start a record; `started` is in ms since 1970, now if not given. An id that exists is joined."""
         now = _now() if started is None else started
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now / 1000))
-        record_id = record_id or f"{stamp}-{secrets.token_hex(3)}"
-        record = cls(records_folder(root) / record_id)
+        record = cls(records_folder(root) / (record_id or new_record_id(now)))
         record._append({"event": "run", "name": name, "time": now, "parent": parent})
         return record
 
@@ -250,6 +248,12 @@ class Record:
         if not (self.folder / place).exists():
             write_atomic(self.folder / place, Path(path).read_bytes())
         return place
+
+
+def new_record_id(started: int | None = None) -> str:
+    """An id nobody has; `started` in ms since 1970, now if not given."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime((_now() if started is None else started) / 1000))
+    return f"{stamp}-{secrets.token_hex(3)}"
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -64,7 +64,9 @@ def tell_evaluation(root: Path, workspace: Path, params: Mapping[str, Any]) -> R
     another evaluation.
     """
     scores = read_json(workspace / SCORES)
-    numbers = {f"eval/{key}": value for key, value in scores.items() if type(value) in (int, float)}
+    # Those of real data are the same for every run: bars that tell nothing in a comparison
+    wanted = {key: value for key, value in scores.items() if not key.endswith("_real")}
+    numbers = {f"eval/{key}": value for key, value in wanted.items() if type(value) in (int, float)}
     settings = settings_hash(params)
     record = record_for_evaluation(root, workspace, params, settings)
     told = {key: record.value("point", key, 0) for key in numbers}

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
         **os.environ,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }  # its helper processes serve other pages
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the server would outlive this command
     server = subprocess.Popen([*command, "--port", str(args.port)], cwd=root, env=environment)
     try:
         while server.poll() is None and not answers(args.port):
