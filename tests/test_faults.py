@@ -133,6 +133,17 @@ def test_a_kill_before_the_record_exists_leaves_no_second_one(clone):
     assert [record.status for record in Record.all(clone)] == ["FINISHED"]
 
 
+def test_a_kill_after_the_work_is_done_finds_no_process(clone):
+    """DVC counts a stage as done at its exit: one killed after it forgot its record would be told a second time."""
+    process = start(clone)
+    wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
+    wait_for(lambda: not list(clone.glob(".dcgan/runs/*")))
+    time.sleep(0.2)  # an exit takes a millisecond, the interpreter's own farewell over half a second
+    process.kill()
+    process.communicate()
+    assert process.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.faults)]
 )
