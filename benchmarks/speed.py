@@ -193,8 +193,11 @@ def step_flops(trainer) -> float:
     """
     g, d = trainer.generator, trainer.discriminator
     # positions that the kernel visits (inputs of a transposed convolution, outputs of a convolution) times weights
-    forward_g = 2 * (g.dense.weight.numel() + 49 * g.up1.weight.numel() + 196 * g.up2.weight.numel())
-    forward_d = 2 * (196 * d.down1.weight.numel() + 49 * d.down2.weight.numel() + d.dense.weight.numel())
+    visits_g = {g.dense: 1, g.up1: 16, g.up2: 49, g.up3: 196}
+    visits_d = {d.down1: 196, d.down2: 49, d.down3: 16, d.dense: 1, d.logits: 1}
+    forward_g, forward_d = (
+        2 * sum(visits * layer.weight.numel() for layer, visits in layers.items()) for layers in (visits_g, visits_d)
+    )
     update_d = forward_g + 2 * 3 * forward_d  # real and generated, forward and backward
     update_g = 2 * forward_g + 2 * forward_d  # the discriminator's weights need no gradient here
     penalty = 7 * forward_d / trainer.settings.r1_every

@@ -33,7 +33,7 @@ def test_unconditional_networks_have_no_label_and_need_none():
     generator, discriminator = Generator(16, 8, False).eval(), Discriminator(8, False, "none", False)
     assert discriminator(generator(torch.randn(4, 16))).shape == (4, 1)
     assert generator.dense.in_features == 16
-    assert discriminator.dense.out_features == 1
+    assert discriminator.logits.out_features == 1
 
 
 def learn_to_use_std(discriminator: Discriminator) -> None:

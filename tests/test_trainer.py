@@ -251,7 +251,7 @@ def test_the_first_step_with_a_loss_that_is_not_finite_is_named():
         trainer.step()
     assert trainer.first_bad_step() is None
     with torch.no_grad():
-        trainer.discriminator.dense.bias.fill_(float("nan"))
+        trainer.discriminator.logits.bias.fill_(float("nan"))
     for _ in range(4):
         trainer.step()
     assert trainer.first_bad_step() == 3

@@ -102,7 +102,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_state(tm
     def poisoned() -> None:
         if trainer.step_count == 12:
             with torch.no_grad():
-                trainer.discriminator.dense.bias.fill_(float("inf"))
+                trainer.discriminator.logits.bias.fill_(float("inf"))
         step()
 
     trainer.step = poisoned
@@ -144,7 +144,7 @@ def test_a_collapsed_generator_is_noticed_in_a_real_run(tmp_path, monkeypatch, c
     monkeypatch.setattr(training, "HEALTH_FROM_IMAGES", 0)
     trainer = make_trainer()
     with torch.no_grad():
-        trainer.generator.up2.weight.zero_()
+        trainer.generator.up3.weight.zero_()
     trainer._generator_adam.step = lambda: None
     run(tmp_path, trainer)
     assert "the generator has collapsed" in capsys.readouterr().err

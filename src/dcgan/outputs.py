@@ -15,9 +15,6 @@ from dcgan.networks import CLASSES
 from dcgan.trainer import Trainer
 from dcgan.training import GRID_COLUMNS, Progress, snapshot_name, summary
 
-UPSCALED_BY = "transposed conv 4x4, stride 2"
-DOWNSCALED_BY = "conv 4x4, stride 2"
-
 
 def write_networks(trainer: Trainer, folder: Path) -> None:
     """generator and discriminator with the arguments that rebuild them, and the self-contained generator."""
@@ -61,15 +58,18 @@ def feature_maps(trainer: Trainer) -> dict[str, list[tuple[str, int, int]]]:
     return {
         "generator": [
             ("latent (and label)", inputs, 1),
-            ("dense, BatchNorm, ReLU", 2 * g, 7),
-            (f"{UPSCALED_BY},\nBatchNorm, ReLU", g, 14),
-            (f"{UPSCALED_BY},\ntanh", 1, 28),
+            ("dense, BatchNorm, ReLU", 8 * g, 4),
+            ("transposed conv. 3x3 / 2,\nBatchNorm, ReLU", 4 * g, 7),
+            ("transposed conv. 4x4 / 2,\nBatchNorm, ReLU", g, 14),
+            ("transposed conv. 4x4 / 2,\ntanh", 1, 28),
         ],
         "discriminator": [
             ("image", 1, 28),
-            (f"{DOWNSCALED_BY},\nLeakyReLU", d, 14),
-            (f"{DOWNSCALED_BY},\n{norm}LeakyReLU", 2 * d, 7),
-            ("dense: logits,\nthe label's counts", trainer.discriminator.dense.out_features, 1),
+            ("conv. 4x4 / 2,\nLeakyReLU", d, 14),
+            (f"conv. 4x4 / 2,\n{norm}LeakyReLU", 4 * d, 7),
+            (f"conv. 3x3 / 2,\n{norm}LeakyReLU", 8 * d, 4),
+            ("dense, LeakyReLU", trainer.discriminator.dense.out_features, 1),
+            ("dense: logits,\nthe label's counts", trainer.discriminator.logits.out_features, 1),
         ],
     }
 
