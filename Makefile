@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test test-faults ui check bench figures screenshots lock format
+.PHONY: repro test test-faults ui check check-small bench figures screenshots lock format
 
 repro: .venv/ready  ## the whole pipeline: download, train, sample, evaluate
 	@git config user.email >/dev/null || echo "note: Git has no user.email; dvc exp run --queue needs one (git config user.email ...)"
@@ -14,7 +14,7 @@ repro: .venv/ready  ## the whole pipeline: download, train, sample, evaluate
 test: .venv/ready  ## the tests, under 5 minutes on 2 cores
 	pytest -n 2 --dist loadfile -m "not faults"
 
-test-faults: .venv/ready  ## kills, full disks and dead servers, many of them; about half an hour
+test-faults: .venv/ready  ## kills, full disks and dead servers, many of them; about a quarter of an hour
 	pytest -s -m faults
 
 ui: .venv/ready  ## compare runs in the browser
@@ -22,6 +22,11 @@ ui: .venv/ready  ## compare runs in the browser
 
 check: .venv/ready  ## compare the last scores with the baseline: exit 0 fine, 1 regression, 2 not comparable
 	@dcgan check
+
+check-small: .venv/ready  ## a small pipeline in a folder of its own, against a small baseline: minutes, for CI
+	@dvc exp remove -q small-pipeline 2>/dev/null || true
+	dvc exp run --temp --name small-pipeline $$(python -c "import json; print(*('-S ' + s for s in json.load(open('metrics/small_baseline.json'))['settings']))")
+	dcgan check small-pipeline --baseline metrics/small_baseline.json
 
 bench: .venv/ready  ## images per second, beside the usual tutorial loop
 	python benchmarks/speed.py
