@@ -139,6 +139,12 @@ def test_a_bad_balance_is_said_once(tmp_path, capsys, values, warning):
     assert warning is None or warning in said
 
 
+def test_losses_that_explode_end_the_run(tmp_path):
+    """A hundred times the learning rate that the default has: finite numbers, and nothing to be learned from them."""
+    with pytest.raises(Diverged, match=r"exploded by step \d+ \(.* images\).*lower train.learning_rate"):
+        run(tmp_path, make_trainer(learning_rate=0.2, images=6_400))
+
+
 def test_a_collapsed_generator_is_noticed_in_a_real_run(tmp_path, monkeypatch, capsys):
     """A generator whose output layer is stuck draws one picture for all latents: variety is 0."""
     monkeypatch.setattr(training, "HEALTH_FROM_IMAGES", 0)

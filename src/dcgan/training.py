@@ -35,6 +35,7 @@ CHECKPOINT_SHARE = 0.01  # of the training time, at most: a slow disk is written
 HEALTH_FROM_IMAGES = 50_000  # before that a bad balance is the usual start and no verdict
 SPEED_FROM_S = 30.0  # a run's first rates say little
 HEALTH_WINDOWS = 5  # log windows in a row that make one
+EXPLODED_LOSS = 100.0  # healthy ones stay below ten; at ten times the default learning rate: 100,000
 
 
 class Tell(Protocol):
@@ -46,7 +47,7 @@ class Tell(Protocol):
 
 
 class Diverged(UserError):
-    """A loss stopped being finite."""
+    """A loss stopped being finite, or grew beyond all measure."""
 
     exit_code = 1
 
@@ -70,7 +71,7 @@ def run_training(trainer: Trainer, folder: Path, tell: Tell, stop: StopRequest) 
 
     Raises:
         Interrupted: `stop` was asked for; a checkpoint was written first.
-        Diverged: a loss is not finite; the last good checkpoint stays.
+        Diverged: a loss is not finite or beyond all measure; the last checkpoint before that stays.
         UserError: a checkpoint or picture could not be written; the last good checkpoint stays.
     """
     run = _Run(trainer, folder, tell)
@@ -132,6 +133,7 @@ class _Run:
         self._stop_if_diverged()
         values = self.trainer.read_window()
         step, seen = self.trainer.step_count, self.trainer.images_seen
+        self._stop_if_exploded(values, step, seen)
         self.progress.rows.append({"step": step, "images": seen} | {k: round(v, 6) for k, v in values.items()})
         self.tell.log_points({f"train/{name}": value for name, value in values.items()}, seen)
         self._warn_of_bad_health()
@@ -174,6 +176,14 @@ class _Run:
             raise Diverged(
                 f"the loss is not finite since step {bad} ({bad * self.trainer.settings.batch_size:,} images); the "
                 f"last good state is kept in {self.folder}; lower train.learning_rate or raise train.r1_gamma"
+            )
+
+    def _stop_if_exploded(self, values: dict[str, float], step: int, seen: int) -> None:
+        if max(values["loss_d"], values["loss_g"]) > EXPLODED_LOSS:
+            raise Diverged(
+                f"the losses have exploded by step {step} ({seen:,} images): discriminator {values['loss_d']:,.0f}, "
+                f"generator {values['loss_g']:,.0f}, and healthy ones are below ten; "
+                "lower train.learning_rate or raise train.r1_gamma"
             )
 
     def _warn_of_bad_health(self) -> None:
