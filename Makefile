@@ -11,7 +11,7 @@ repro: .venv/ready  ## the whole pipeline: download, train, sample, evaluate
 	@dvc repro
 	@dcgan report
 
-test: .venv/ready  ## the tests, under 5 minutes on 2 cores
+test: .venv/ready  ## the tests, about 5 minutes on 2 cores
 	pytest -n 2 --dist loadfile -m "not faults"
 
 test-faults: .venv/ready  ## kills, full disks and dead servers, many of them; about a quarter of an hour

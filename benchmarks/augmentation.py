@@ -4,7 +4,7 @@ For each number of real images and each seed: a generator is trained on those im
 classifier then learns from the real images, and from real and generated ones half and half, each with and without
 shifts by 2 pixels. All see 120,000 images, so none gets more steps; all are judged on MNIST's test set.
 
-    python benchmarks/augmentation.py --seeds 1 2 3 --update docs/scores.md       (about 16 minutes on 2 cores)
+    python benchmarks/augmentation.py --seeds 1 2 3 --update docs/scores.md       (33 minutes of processor time)
 """
 
 import argparse
