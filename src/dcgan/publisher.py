@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dcgan.errors import UserError
@@ -78,9 +78,8 @@ def _start(root: Path, every: float) -> subprocess.Popen:
 def _end(sender: subprocess.Popen, seconds: float) -> None:
     """Tell the sender that the stage is over and wait for its last attempt; killing it in the middle loses nothing."""
     try:
-        sender.communicate(b"end\n", timeout=seconds)
-    except subprocess.TimeoutExpired:
-        pass
+        with suppress(subprocess.TimeoutExpired):
+            sender.communicate(b"end\n", timeout=seconds)
     finally:
         sender.kill()
         sender.wait()
