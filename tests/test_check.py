@@ -98,6 +98,16 @@ def test_the_real_command_ends_with_the_verdict(repository, fid, code):
     assert "| relative_fid | lower |" in done.stderr
 
 
+def test_a_reader_that_has_left_is_no_error(repository):
+    write_run(repository / "metrics")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "dcgan.cli", "check"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_the_real_command_says_in_one_line_why_it_cannot_compare(repository):
     write_run(repository / "metrics", {"images": 20000})
     command = [sys.executable, "-m", "dcgan.cli", "check"]

@@ -1,8 +1,11 @@
 """The one exception for what a user can mend, and how a process ends with it."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable
+
+READER_GONE = 141  # what a shell reports of a program that wrote into `| head` after head had left
 
 
 class UserError(Exception):
@@ -15,12 +18,17 @@ class UserError(Exception):
 
 
 def exit_on_user_error(main: Callable[..., int | None]) -> Callable[..., None]:
-    """Wrap an entry point: a `UserError` becomes one line on stderr and its exit code, no traceback."""
+    """Wrap an entry point: no traceback for a `UserError`, which becomes one line on stderr and its exit code, nor for
+    a reader of the output that has left (`| head`)."""
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> None:
         try:
             code = main(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+            code = READER_GONE
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             code = error.exit_code
