@@ -1,4 +1,4 @@
-# Everything runs in .venv, which the first target that needs it creates. Nothing outside of this folder is written.
+# Everything runs in .venv, which the first target that needs it creates. Nothing outside of this folder is written, but for the caches of pip, DVC and matplotlib.
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -35,6 +35,7 @@ figures: .venv/ready  ## the README's pictures, from the last run
 	cp metrics/figures/real_beside_generated.png docs/images/generated_and_real.png
 	cp metrics/training/animation.gif docs/images/training.gif
 	cp metrics/training/curves.png metrics/training/networks.png docs/images/
+	cp models/generator.safetensors models/ready_made_generator.safetensors
 	dcgan draw 2026 --seed 7 --generator models/ready_made_generator.safetensors -o docs/images/year.png
 
 screenshots: .venv/ready  ## the README's pictures of MLflow; needs chromium

@@ -3,7 +3,7 @@
     python benchmarks/speed.py            images per second, alternating, with medians; about 3 minutes
     python benchmarks/speed.py quality    time to the tutorial loop's final FID; about 15 minutes
     python benchmarks/speed.py profile    where a step's time goes, beside the rate of this machine's matrix product
-    python benchmarks/speed.py growth     time and memory against batch size, width, workers and sample count
+    python benchmarks/speed.py growth     time and memory against batch size, width, workers and precision
 
 Each measurement runs in a process of its own, so that peak memory and threads are its own. The data must be there
 (`dvc repro download`).
@@ -140,6 +140,8 @@ def quality() -> None:
         print(f"ours: {trainer.images_seen:,} images, {spent:.0f} s, relative FID {reached:.2f}", flush=True)
         if reached <= wanted:
             break
+    else:
+        sys.exit(f"not reached: the whole budget, {trainer.images_seen:,} images, ended above the tutorial's FID")
     times = tutorial_s / spent
     print(
         f"\nthe tutorial loop's final quality in {spent:.0f} s instead of {tutorial_s:.0f} s: {times:.1f} times as fast"

@@ -14,6 +14,14 @@ from clones import change_params, environment, make_clone, run
 from dcgan.record import Record
 
 STAGE = [sys.executable, "stages/train.py"]
+# With checkpoints a fifth of a second apart instead of ten, so that a training of seconds has some to go on from.
+SAVING_OFTEN = [
+    sys.executable,
+    "-c",
+    "import runpy, sys; from dcgan import training; "
+    "training.CHECKPOINT_AT_LEAST_S, training.CHECKPOINT_SHARE = 0.2, 1.0; "
+    "sys.argv = ['stages/train.py']; runpy.run_path('stages/train.py', run_name='__main__')",
+]
 BUDGET = {"train": {"images": 4800, "workers": 2, "batch_size": 16, "snapshots": 3}}
 
 
@@ -78,20 +86,33 @@ def points(folder: Path) -> list[tuple[str, int]]:
     return [(key, event["step"]) for event in events for key in event["values"]]
 
 
-def kill_until_done(folder: Path, seed: int, most: int) -> int:
-    """Start the trainer again and again, each time killing it at a random moment; returns how often it was killed."""
+def kill_until_done(folder: Path, seed: int, most: int) -> tuple[int, int]:
+    """Start the trainer again and again, each time killing it within three seconds of its taking up the work.
+
+    Returns how often it was killed, and how often it went on from a checkpoint.
+    """
     moments = random.Random(seed)
-    for kills in range(most):
-        process = start(folder)
+    kills = resumptions = 0
+    while kills < most:
+        process = start(folder, *SAVING_OFTEN)
+        wait_for(lambda process=process: is_at_work(folder, process) or process.poll() is not None)
         try:
-            output, _ = process.communicate(timeout=moments.uniform(2.0, 9.0))
+            output, _ = process.communicate(timeout=moments.uniform(0.0, 3.0))
             assert process.returncode == 0, output
-            return kills
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
-    assert train(folder).returncode == 0
-    return most
+            output, _ = process.communicate()
+        resumptions += "resuming at" in output
+        if process.returncode == 0:
+            return kills, resumptions
+        kills += 1
+    last = train(folder)
+    assert last.returncode == 0, last.stdout
+    return kills, resumptions + ("resuming at" in last.stdout)
+
+
+def is_at_work(folder: Path, process: subprocess.Popen) -> bool:
+    return any(str(process.pid) in lock.read_text() for lock in folder.glob(".dcgan/runs/*/lock"))
 
 
 def check_nothing_lost(folder: Path, expected: dict[str, bytes]) -> None:
@@ -106,17 +127,19 @@ def check_nothing_lost(folder: Path, expected: dict[str, bytes]) -> None:
 
 
 def test_kills_at_random_moments_change_nothing(clone, expected):
-    kills = kill_until_done(clone, seed=1, most=3)
+    kills, resumptions = kill_until_done(clone, seed=1, most=3)
     check_nothing_lost(clone, expected)
-    print(f"seed 1: {kills} kills survived")
+    assert kills
+    assert resumptions
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(12))
 def test_many_kills_at_random_moments_change_nothing(clone, expected, seed):
-    kills = kill_until_done(clone, seed=100 + seed, most=8)
+    kills, resumptions = kill_until_done(clone, seed=100 + seed, most=8)
     check_nothing_lost(clone, expected)
-    print(f"seed {100 + seed}: {kills} kills survived, 0 points lost, 0 points doubled")
+    assert resumptions
+    print(f"seed {100 + seed}: {kills} kills, {resumptions} times from a checkpoint, 0 points lost, 0 points doubled")
 
 
 def test_a_kill_before_the_record_exists_leaves_no_second_one(clone):

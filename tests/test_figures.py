@@ -3,7 +3,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from dcgan.figures import animation, curves, grid, layer_table, networks_picture, networks_text, png
+from dcgan.figures import animation, curves, digit_grid, grid, layer_table, networks_picture, networks_text, png
 from dcgan.networks import Generator
 
 
@@ -13,6 +13,21 @@ def test_a_grid_puts_images_in_reading_order():
     assert picture.shape == (2 * 29 - 1, 3 * 29 - 1)
     corners = [picture[row, column] for row in (0, 29) for column in (0, 29, 58)]
     assert corners == [0, 1, 2, 3, 4, 5]
+
+
+def test_grid_has_a_row_a_digit_in_order():
+    labels = np.tile(np.arange(10), 30)
+    images = np.broadcast_to(labels.astype(np.uint8)[:, None, None], (300, 28, 28))
+    shown = digit_grid(images, labels, columns=20)
+    assert shown[:, 0, 0].tolist() == [digit for digit in range(10) for _ in range(20)]
+
+
+def test_grid_stays_black_where_a_digit_is_too_rare():
+    labels = np.repeat(np.arange(10), 30)[5:]  # 25 zeros
+    images = np.full((295, 28, 28), 255, dtype=np.uint8)
+    rows = digit_grid(images, labels, columns=28).reshape(10, 28, -1).any(axis=2).sum(axis=1)
+    assert rows.tolist() == [25] + 9 * [28]
+    assert digit_grid(images, None, columns=30).any(axis=(1, 2)).sum() == 295
 
 
 def test_a_png_holds_the_pixels_it_was_given():

@@ -6,7 +6,6 @@ from dcgan.networks import Generator
 from dcgan.sampling import (
     TEST_COUNTS,
     TRAINING_COUNTS,
-    digit_grid,
     generate,
     label_sequence,
     latent_walk,
@@ -80,13 +79,6 @@ def test_batch_size_moves_a_pixel_by_one_grey_level_at_most(generator, monkeypat
     small = generate(generator, z, labels).astype(int)
     assert np.abs(whole - small).max() <= 1
     assert (whole != small).mean() < 1e-4
-
-
-def test_grid_has_a_row_a_digit_in_order():
-    labels = torch.arange(10).repeat(30)
-    images = np.broadcast_to(labels.numpy().astype(np.uint8)[:, None, None], (300, 28, 28))
-    shown = digit_grid(images, labels, columns=20)
-    assert shown[:, 0, 0].tolist() == [digit for digit in range(10) for _ in range(20)]
 
 
 def test_walk_moves_in_small_steps_from_one_digit_to_another(generator):

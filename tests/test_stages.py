@@ -1,6 +1,7 @@
 """dvc.yaml against what the stages really are and import."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,16 @@ def test_a_stage_reads_its_own_section(name):
 def test_every_parameter_belongs_to_a_stage():
     used = {entry.split(".")[0] for stage in STAGES.values() for entry in stage["params"]}
     assert used == set(yaml.safe_load((ROOT / "params.yaml").read_text()))
+
+
+def test_a_checkpoint_belongs_to_every_module_that_shapes_a_step():
+    hashed = re.search(r"modules = \((.*?)\)", (ROOT / "stages/train.py").read_text(), re.DOTALL)[1]
+    package = ROOT / "src" / "dcgan"
+    imported = {package / "trainer.py", package / "training.py"}
+    for path in tuple(imported):
+        imported_modules(path, imported)
+    needed = {path.stem for path in imported if path.name not in NO_DEPENDENCY}
+    assert needed - set(re.findall(r'"(\w+)"', hashed)) == {"files"}, "files.py writes bytes and shapes none"
 
 
 def test_only_one_module_imports_mlflow():

@@ -243,6 +243,8 @@ def test_variety_is_one_for_the_reals_and_zero_for_one_picture_a_label():
     assert float(variety([same_again])) == pytest.approx(1, abs=1e-4)
     one_each = _Share(real, labels, torch.empty(40, 0), fake=real[:10].repeat(4, 1, 1, 1))
     assert float(variety([one_each])) < 1e-3
+    no_label_twice = _Share(real[:10], labels[:10], torch.empty(10, 0), fake=real[10:20])
+    assert float(variety([no_label_twice])) == 1
 
 
 def test_the_first_step_with_a_loss_that_is_not_finite_is_named():

@@ -66,7 +66,7 @@ def _block(inputs: int, outputs: int) -> list[nn.Module]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a `DigitNetwork` is trained: Adam, one learning-rate cycle, cross-entropy, fp32."""
+    """How a `DigitNetwork` is trained: AdamW, one learning-rate cycle, cross-entropy, fp32."""
 
     epochs: int
     batch_size: int = 128

@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 MAGNIFICATION = 2  # screen pixels a side for each of the image's
+DIGITS = 10
 
 
 def grid(images: np.ndarray, columns: int) -> np.ndarray:
@@ -19,6 +20,26 @@ def grid(images: np.ndarray, columns: int) -> np.ndarray:
     rows = len(images) // columns
     tiles = np.pad(images, ((0, 0), (0, 1), (0, 1)), constant_values=64)
     return tiles.reshape(rows, columns, 29, 29).swapaxes(1, 2).reshape(rows * 29, columns * 29)[:-1, :-1]
+
+
+def digit_grid(images: np.ndarray, labels: np.ndarray | None, columns: int) -> np.ndarray:
+    """The first `columns` images of each label, a row a digit; without labels simply the first. None is picked.
+
+    Args:
+        images: uint8 (N, 28, 28).
+        labels: integers (N,).
+    Returns:
+        uint8 (10 * columns, 28, 28), black where there are too few.
+    """
+    shown = np.zeros((DIGITS, columns, *images.shape[1:]), dtype=np.uint8)
+    if labels is None:
+        first = images[: DIGITS * columns]
+        shown.reshape(-1, *images.shape[1:])[: len(first)] = first
+    else:
+        for digit in range(DIGITS):
+            first = images[labels == digit][:columns]
+            shown[digit, : len(first)] = first
+    return shown.reshape(-1, *images.shape[1:])
 
 
 def png(picture: np.ndarray) -> bytes:

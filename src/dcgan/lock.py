@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -76,8 +76,9 @@ def _try(stream: BinaryIO, kind: int) -> bool:
 
 
 def _rewrite(stream: BinaryIO, content: bytes) -> None:
-    stream.truncate(0)
-    os.pwrite(stream.fileno(), content, 0)
+    with suppress(OSError):  # a full disk: the line only informs, the lock holds without it
+        stream.truncate(0)
+        os.pwrite(stream.fileno(), content, 0)
 
 
 def _holder(stream: BinaryIO) -> str:

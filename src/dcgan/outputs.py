@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from dcgan import figures
 from dcgan.files import write_atomic, write_json
 from dcgan.models import export_generator, save_network
-from dcgan.networks import CLASSES
 from dcgan.trainer import Trainer
 from dcgan.training import GRID_COLUMNS, Progress, snapshot_name, summary
 
@@ -30,7 +29,7 @@ def write_training_metrics(trainer: Trainer, progress: Progress, resolved: dict[
     write_atomic(folder / "curves.csv", _csv(progress.rows))
     for seen, images in progress.snapshots.items():
         write_atomic(folder / "progress" / snapshot_name(seen), figures.png(figures.grid(images, GRID_COLUMNS)))
-    real = real_digits(trainer.images[:, 0], trainer.labels)
+    real = figures.digit_grid(trainer.images[:, 0].cpu().numpy(), trainer.labels.cpu().numpy(), GRID_COLUMNS)
     pictures = folder / "training"
     grids = {seen: figures.grid(images, GRID_COLUMNS) for seen, images in sorted(progress.snapshots.items())}
     write_atomic(pictures / "animation.gif", figures.animation(list(grids.values())))
@@ -42,12 +41,6 @@ def write_training_metrics(trainer: Trainer, progress: Progress, resolved: dict[
     networks: dict[str, nn.Module] = {"generator": trainer.generator, "discriminator": trainer.discriminator}
     write_atomic(pictures / "networks.txt", figures.networks_text(networks).encode())
     write_atomic(pictures / "networks.png", figures.networks_picture(feature_maps(trainer)))
-
-
-def real_digits(images: Tensor, labels: Tensor) -> np.ndarray:
-    """The first real images of each digit, in the order of a snapshot: uint8 (N, 28, 28), a row a digit."""
-    rows = [images[labels == digit][:GRID_COLUMNS] for digit in range(CLASSES)]
-    return np.concatenate([row.cpu().numpy() for row in rows])
 
 
 def feature_maps(trainer: Trainer) -> dict[str, list[tuple[str, int, int]]]:

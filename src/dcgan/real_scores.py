@@ -16,13 +16,14 @@ from dcgan.metrics.memorization import memorization_scores, near_distances, near
 PAIRS = 2  # of a test and its training image, for each digit, that the picture shows
 
 
-def measure_real(ruler: Ruler, train: Digits, test: Digits, inception_cache: Path | None = None) -> Ruler:
+def measure_real(ruler: Ruler, train: Digits, test: Digits, seed: int, inception_cache: Path | None = None) -> Ruler:
     """The ruler with the value of every score for real data in its record.
 
     10,000 training images with the test set's class counts stand in the place of the generated ones. Two-sample test:
     it learns from 20,000 other training images, half of them named generated. Classification accuracy score: learned
     from all 60,000 training images. Memorization: test images, as training images are their own nearest. Inception
-    scores, which do not depend on the ruler: measured where a cache is given, else kept as they are.
+    scores, which do not depend on the ruler: measured where a cache is given, else kept as they are. `seed` draws KID's
+    subsets and is to be the evaluation's: drawn otherwise, KID x 1000 of real digits moves by one or two.
     """
     rows = stand_in_rows(train.labels, test.labels)
     others = np.random.default_rng(REAL_SEED).permutation(np.setdiff1d(np.arange(len(train.images)), rows))
@@ -40,11 +41,11 @@ def measure_real(ruler: Ruler, train: Digits, test: Digits, inception_cache: Pat
         "closest_pairs": {"test": closest.tolist(), "train": nearest.row[closest].tolist()},
     }
     ruler = replace(ruler, record={**ruler.record, **facts})
-    scores, _ = FeatureScorer(test.images, ruler, REAL_SEED).score(train.rows(rows))
+    scores, _ = FeatureScorer(test.images, ruler, seed).score(train.rows(rows))
     scores |= memorization_scores(nearest, facts["near_distances"])
     scores |= {"two_sample_accuracy": two_sample_verdict, "cas": cas_verdict, "relative_fid": 1.0}
     if inception_cache:
-        scores |= inception_scores(stand_in, test.images, cache=inception_cache, seed=REAL_SEED)
+        scores |= inception_scores(stand_in, test.images, cache=inception_cache, seed=seed)
     else:
         known = ruler.record.get("real_scores", {})
         scores |= {name: value for name, value in known.items() if name in INCEPTION_SCORES}

@@ -22,7 +22,7 @@ class Row:
 ROWS = (
     Row("relative_fid", "relative FID", ".2f", "lower", "how far from real digits, 1.0 being other real digits"),
     Row("fid", "FID", ".2f", "lower", "the same, in the units of the digit features"),
-    Row("kid_x1000", "KID x 1000", ".2f", "lower", "the same by a kernel, 0 being no difference"),
+    Row("kid_x1000", "KID x 1000", "z.2f", "lower", "the same by a kernel, 0 being no difference"),
     Row("precision", "precision", ".3f", "higher", "share of generated digits among the real ones: quality"),
     Row("recall", "recall", ".3f", "higher", "share of real digits among the generated ones: variety"),
     Row("density", "density", ".3f", "higher", "how deep among the real ones: quality, outliers aside"),
@@ -34,7 +34,7 @@ ROWS = (
     Row("nearest_training", "nearest training", ".2f", "equal", "typical distance to the nearest training image"),
     Row("copied", "copied", ".2%", "equal", "share as near to one as the nearest 1 % of real digits"),
     Row("inception_fid", "Inception FID", ".2f", "lower", "FID as papers give it"),
-    Row("inception_kid_x1000", "Inception KID x 1000", ".2f", "lower", "KID as papers give it"),
+    Row("inception_kid_x1000", "Inception KID x 1000", "z.2f", "lower", "KID as papers give it"),
 )
 
 # Picture -> caption; those that a run did not make are left out.

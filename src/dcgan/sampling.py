@@ -72,13 +72,6 @@ def _shuffled(counts: np.ndarray, seed: int, part: int) -> Tensor:
     return labels[torch.randperm(len(labels), generator=stream(seed, "labels", part))]
 
 
-def digit_grid(images: np.ndarray, labels: Tensor | None, columns: int) -> np.ndarray:
-    """The first `columns` images of each label, a row a digit; without labels simply the first. None is picked."""
-    if labels is None:
-        return images[: CLASSES * columns]
-    return np.concatenate([images[(labels == digit).numpy()][:columns] for digit in range(CLASSES)])
-
-
 def latent_walk(generator: Generator, seed: int, steps: int) -> np.ndarray:
     """uint8 (10 * steps, 28, 28): a row a label (without labels: a row a pair), from one latent to another.
 

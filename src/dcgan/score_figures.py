@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dcgan.figures import grid
+from dcgan.figures import digit_grid, grid
 from dcgan.metrics.memorization import Nearest
 
 A_CLASS = 12  # images of each digit, real and generated each
@@ -19,7 +19,7 @@ def real_beside_generated(
         real, generated: uint8 [N, 28, 28].
         real_digits, digits: integers [N], what they show or were asked to show.
     """
-    sides = [grid(_by_digit(*side), A_CLASS) for side in ((real, real_digits), (generated, digits))]
+    sides = [grid(digit_grid(*side, A_CLASS), A_CLASS) for side in ((real, real_digits), (generated, digits))]
     return _side_by_side(sides)
 
 
@@ -43,15 +43,6 @@ def closest_pairs(
         (unseen[pairs["test"]], training[pairs["train"]]),
     ]
     return _side_by_side([grid(np.stack(side, 1).reshape(-1, 28, 28), 2 * count) for side in sides])
-
-
-def _by_digit(images: np.ndarray, digits: np.ndarray) -> np.ndarray:
-    """The first `A_CLASS` images of each digit, [10 * A_CLASS, 28, 28]; black where there are fewer."""
-    shown = np.zeros((10, A_CLASS, 28, 28), dtype=np.uint8)
-    for digit in range(10):
-        found = images[digits == digit][:A_CLASS]
-        shown[digit, : len(found)] = found
-    return shown.reshape(-1, 28, 28)
 
 
 def _side_by_side(pictures: list[np.ndarray]) -> np.ndarray:

@@ -22,7 +22,7 @@ from dcgan.streams import stream
 
 RECALIBRATION_IMAGES = 2_000  # for the averaged generator's BatchNorm statistics; 0.3 s on one core
 SERIES = ("loss_d", "loss_g", "acc_real", "acc_fake", "r1")  # means over the steps of a log window
-GRADIENT_SERIES = ("grad_norm_d", "grad_norm_g", "variety")  # of the last step of a window
+LAST_STEP_SERIES = ("grad_norm_d", "grad_norm_g", "variety")  # of the last step of a window
 
 
 @dataclass
@@ -197,8 +197,8 @@ class Trainer:
         values = dict(zip(SERIES, means.tolist(), strict=True))
         values["r1"] *= self._window_steps / max(self._penalties, 1)
         shares, gradient_d, gradient_g = self._last
-        norms = (nn.utils.get_total_norm(gradient_d), nn.utils.get_total_norm(gradient_g), variety(shares))
-        values |= dict(zip(GRADIENT_SERIES, map(float, norms), strict=True))
+        last = (nn.utils.get_total_norm(gradient_d), nn.utils.get_total_norm(gradient_g), variety(shares))
+        values |= dict(zip(LAST_STEP_SERIES, map(float, last), strict=True))
         self._sums.zero_()
         self._penalties = self._window_steps = 0
         return values
@@ -266,7 +266,8 @@ def build_networks(model: ModelParams, seed: int, device: torch.device) -> tuple
 def variety(shares: list[_Share]) -> Tensor:
     """How much the fakes of one label differ, relative to the reals of one label: 1 is as much, 0 a single picture.
 
-    Root of the mean squared distance of each image from its label's mean image in the batch; fakes over reals.
+    Root of the mean squared distance of each image from its label's mean image in the batch; fakes over reals. Also 1
+    in a small batch where no label comes twice, so that nothing can differ.
     """
     labels = torch.cat([share.labels for share in shares])
     members = nn.functional.one_hot(labels).float()  # (N, classes)
@@ -275,7 +276,8 @@ def variety(shares: list[_Share]) -> Tensor:
         pixels = images.float().flatten(1)
         means = (members.T @ pixels) / members.sum(0)[:, None].clamp(min=1)
         spreads.append((pixels - members @ means).square().sum())
-    return (spreads[0] / spreads[1]).sqrt()
+    fakes, reals = spreads
+    return torch.where(reals > 0, (fakes / reals).sqrt(), 1.0)
 
 
 def _share_weights(*networks: nn.Module) -> tuple[nn.Module, ...]:

@@ -33,9 +33,9 @@ def run(args: argparse.Namespace) -> None:
     uri = store_uri(root)
     items = [*stale_records(root), *stray_runs(root, uri), *checkpoints(root), *old_records(root, uri, Path.cwd())]
     for item in items:
-        print(f"{'done: ' if args.yes else ''}{item.text}")
         if args.yes:
             item.remove()
+        print(f"{'done: ' if args.yes else ''}{item.text}")
     if not items:
         print("nothing to clean")
     elif args.yes:

@@ -10,6 +10,7 @@ from dcgan.evaluation import Digits
 from dcgan.features import RECORD, THREADS, WEIGHTS, load_ruler, make_ruler, save_ruler
 from dcgan.files import write_json
 from dcgan.mnist import load_split
+from dcgan.params import load_params
 from dcgan.real_scores import measure_real
 from dcgan.store import root_folder
 
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--real-scores", action="store_true", help="measure the scores of real data again, keep weights"
     )
     parser.add_argument(
-        "--inception", action="store_true", help="measure Inception FID and KID of real data too: half an hour"
+        "--inception", action="store_true", help="measure Inception FID and KID of real data too: a quarter of an hour"
     )
 
 
@@ -39,5 +40,5 @@ def run(args: argparse.Namespace) -> None:
     else:
         ruler = save_ruler(make_ruler(*train), train, test)
     cache = root_folder() / ".dcgan" / "cache" if args.inception else None
-    write_json(RECORD, measure_real(ruler, train, test, cache).record)
+    write_json(RECORD, measure_real(ruler, train, test, load_params().evaluate.seed, cache).record)
     print(f"{WEIGHTS} reads {ruler.record['test_accuracy']:.2%} of the test set; {RECORD} has its scores of real data")
