@@ -39,7 +39,7 @@ figures: .venv/ready  ## the README's pictures, from the last run
 	dcgan draw 2026 --seed 7 --generator models/ready_made_generator.safetensors -o docs/images/year.png
 
 screenshots: .venv/ready  ## the README's pictures of MLflow; needs chromium
-	docs/screenshots.sh
+	python docs/screenshots.py
 
 lock: .venv/ready  ## requirements.txt anew, from the ranges in pyproject.toml
 	uv pip compile -q --universal --all-extras --python-version 3.11 pyproject.toml -o requirements.txt

@@ -1,0 +1,123 @@
+"""Pictures of MLflow's real pages for the README, by headless Chromium (on Debian: apt-get install chromium).
+
+    make screenshots        from the repository's root, with two or more runs in the store
+
+Chromium is driven over its DevTools protocol: a search has to be typed and a panel to be closed before the picture.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+
+IMAGES = Path("docs/images")
+PORT = 5055
+WIDTH, HEIGHT = 1500, 1250
+WAIT_S = 60
+SHOWN = "relative_fid|eval/recall|eval/cas|train/loss|train/acc_real"  # MLflow's chart search takes regular expressions
+CLOSE_PLOTS = "[...document.querySelectorAll('[role=button]')].find(e => e.innerText == 'Visualizations')?.click()"
+CLOSE_ASSISTANT = 'document.querySelector(\'[data-component-id*="assistant"][data-component-id*="close"]\')?.click()'
+
+
+@contextlib.contextmanager
+def mlflow_pages() -> Iterator[str]:
+    """`dcgan ui`; yields the address at which runs stand side by side."""
+    server = subprocess.Popen(["dcgan", "ui", "--port", str(PORT)], stdout=subprocess.PIPE, text=True)
+    try:
+        for line in server.stdout:
+            if found := re.match(r"Runs side by side: (\S+)", line):
+                yield found[1]
+                return
+        sys.exit("error: dcgan ui did not start; see what it says above")
+    finally:
+        server.terminate()
+        server.wait()
+
+
+class Page:
+    """One tab of a browser."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket, self.sent = socket, 0
+
+    async def call(self, method: str, **arguments: object) -> dict:
+        self.sent += 1
+        await self.socket.send_json({"id": self.sent, "method": method, "params": arguments})
+        async for message in self.socket:
+            answer = json.loads(message.data)
+            if answer.get("id") == self.sent:
+                return answer["result"]
+        raise ConnectionError("Chromium has closed the connection")
+
+    async def run(self, script: str) -> object:
+        return (await self.call("Runtime.evaluate", expression=script, returnByValue=True))["result"].get("value")
+
+    async def wait_for(self, condition: str) -> None:
+        for _ in range(2 * WAIT_S):
+            if await self.run(f"Boolean({condition})"):
+                return
+            await asyncio.sleep(0.5)
+        raise TimeoutError(f"waited {WAIT_S} s in vain for {condition}")
+
+    async def open(self, address: str) -> None:
+        await self.call("Page.navigate", url="about:blank")  # another fragment of the same page would not be loaded
+        await self.call("Page.navigate", url=address)
+
+    async def shoot(self, path: Path) -> None:
+        await asyncio.sleep(4)  # charts draw themselves after the page is there
+        picture = await self.call("Page.captureScreenshot", format="png")
+        path.write_bytes(base64.b64decode(picture["data"]))
+        print(path)
+
+
+@contextlib.asynccontextmanager
+async def browser() -> AsyncIterator[Page]:
+    with tempfile.TemporaryDirectory() as profile:
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"]
+        command += [f"--window-size={WIDTH},{HEIGHT}", f"--user-data-dir={profile}", "--remote-debugging-port=0"]
+        chromium = await asyncio.create_subprocess_exec(*command, "about:blank", stderr=asyncio.subprocess.PIPE)
+        try:
+            while not (found := re.search(rb"ws://([^/]+)/", await chromium.stderr.readline())):
+                pass
+            async with aiohttp.ClientSession() as session:
+                async with session.get(f"http://{found[1].decode()}/json") as answer:
+                    (tab,) = [tab for tab in await answer.json() if tab["type"] == "page"]
+                async with session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0) as socket:
+                    yield Page(socket)
+        finally:
+            chromium.terminate()
+            await chromium.wait()
+
+
+async def take_pictures(address: str) -> None:
+    base, experiment = re.match(r"(.*)/#/experiments/(\d+)/", address).groups()
+    async with aiohttp.ClientSession() as session:
+        query = {"experiment_ids": [experiment]}
+        async with session.post(f"{base}/api/2.0/mlflow/runs/search", json=query) as answer:
+            runs = [run["info"]["run_id"] for run in (await answer.json())["runs"]]
+    async with browser() as page:
+        await page.open(address)
+        search = "document.querySelector('input[placeholder=\"Search metric charts\"]')"
+        await page.wait_for(search)
+        await page.run(CLOSE_ASSISTANT)
+        await page.run(f"{search}.focus()")
+        await page.call("Input.insertText", text=SHOWN)
+        await page.shoot(IMAGES / "mlflow_compare.png")
+        await page.open(f"{base}/#/compare-runs?runs={json.dumps(runs)}&experiments={json.dumps([experiment])}")
+        await page.wait_for("document.body.innerText.includes('Show diff only')")
+        await page.run(CLOSE_PLOTS)
+        await page.run("document.querySelector('[role=switch]').click()")  # show diff only
+        await page.shoot(IMAGES / "mlflow_parameters.png")
+
+
+if __name__ == "__main__":
+    with mlflow_pages() as address:
+        asyncio.run(take_pictures(address))
