@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--real-scores", action="store_true", help="measure the scores of real data again, keep weights"
     )
     parser.add_argument(
-        "--inception", action="store_true", help="measure Inception FID and KID of real data too: a quarter of an hour"
+        "--inception", action="store_true", help="measure Inception FID and KID of real data too: 25 minutes"
     )
 
 
