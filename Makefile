@@ -14,7 +14,7 @@ repro: .venv/ready  ## the whole pipeline: download, train, sample, evaluate
 test: .venv/ready  ## the tests, about 5 minutes on 2 cores
 	pytest -n 2 --dist loadfile -m "not faults"
 
-test-faults: .venv/ready  ## kills, full disks and dead servers, many of them; about a quarter of an hour
+test-faults: .venv/ready  ## kills, full disks and dead servers, many of them; about ten minutes
 	pytest -s -m faults
 
 ui: .venv/ready  ## compare runs in the browser
