@@ -1,4 +1,5 @@
-# Everything runs in .venv, which the first target that needs it creates. Nothing outside of this folder is written, but for the caches of pip, DVC and matplotlib.
+# Everything runs in .venv, which the first target that needs it creates. Nothing outside of this folder is written,
+# but for the caches of pip, DVC and matplotlib.
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)

@@ -1,9 +1,9 @@
 """This trainer beside the usual tutorial loop: images per second, memory, and what they cost as things grow.
 
     python benchmarks/speed.py            images per second, alternating, with medians; about 3 minutes
-    python benchmarks/speed.py quality    time to the tutorial loop's final FID; about 15 minutes
+    python benchmarks/speed.py quality    time to the tutorial loop's final FID; about 6 minutes
     python benchmarks/speed.py profile    where a step's time goes, beside the rate of this machine's matrix product
-    python benchmarks/speed.py growth     time and memory against batch size, width, workers and precision
+    python benchmarks/speed.py growth     time and memory against batch size, width, workers, precision; about 4 minutes
 
 Each measurement runs in a process of its own, so that peak memory and threads are its own. The data must be there
 (`dvc repro download`).

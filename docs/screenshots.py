@@ -10,6 +10,7 @@ import base64
 import contextlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -85,8 +86,10 @@ async def browser() -> AsyncIterator[Page]:
         command += [f"--window-size={WIDTH},{HEIGHT}", f"--user-data-dir={profile}", "--remote-debugging-port=0"]
         chromium = await asyncio.create_subprocess_exec(*command, "about:blank", stderr=asyncio.subprocess.PIPE)
         try:
-            while not (found := re.search(rb"ws://([^/]+)/", await chromium.stderr.readline())):
-                pass
+            said = b""
+            while not (found := re.search(rb"ws://([^/]+)/", said)):
+                if not (said := await chromium.stderr.readline()):
+                    sys.exit("error: Chromium did not start; try `chromium --headless about:blank`")
             async with aiohttp.ClientSession() as session:
                 async with session.get(f"http://{found[1].decode()}/json") as answer:
                     (tab,) = [tab for tab in await answer.json() if tab["type"] == "page"]
@@ -119,5 +122,7 @@ async def take_pictures(address: str) -> None:
 
 
 if __name__ == "__main__":
+    if not shutil.which("chromium"):
+        sys.exit("error: there is no chromium; on Debian: apt-get install chromium")
     with mlflow_pages() as address:
         asyncio.run(take_pictures(address))

@@ -4,6 +4,7 @@ import json
 import math
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -227,6 +228,21 @@ def test_the_store_is_the_same_from_a_queued_experiments_folder(tmp_path, monkey
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@example.org/x@y")
     assert store_uri(root_folder()) == "https://me:secret@example.org/x@y"
     assert shown(store_uri(root_folder())) == "https://example.org/x@y"
+
+
+def test_a_full_disk_does_not_keep_the_lock_from_holding(tmp_path):
+    """A limit of zero bytes a file stands for the full disk: the line that names the holder cannot be written."""
+    path = tmp_path / "lock"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with hold(path, "training"):
+            was_held = is_held(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert was_held
+    assert path.read_bytes() == b""
+    assert not is_held(path)
 
 
 def _hold(path: str, event) -> None:
