@@ -223,7 +223,7 @@ def growth() -> None:
     print("| change | images/s | peak memory |")
     print("|---|---|---|")
     changes: list[dict] = [{}, *({"batch_size": n} for n in (16, 32, 128, 256, 512))]
-    changes += [{"generator_width": n, "discriminator_width": n} for n in (16, 128)]
+    changes += [{"generator_width": n, "discriminator_width": n} for n in (32, 128)]
     changes += [{"workers": 1}, {"precision": "fp32"}, {"conditional": False}]
     for change in changes:
         result = measure("ours", change)

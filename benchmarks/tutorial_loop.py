@@ -2,7 +2,7 @@
 
 As in the widely copied examples: a DataLoader that decodes and transforms one PIL image after another, separate passes
 for real and generated images, sigmoid and BCELoss, fp32, Adam with learning rate 0.0002 and beta1 0.5, and losses read
-with `.item()` at every step. The networks are this project's.
+with `.item()` at every step. The networks are this project's, told of labels and of no kinds.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-from dcgan.networks import Discriminator, Generator
+from dcgan.networks import CLASSES, Discriminator, Generator
 from dcgan.params import ModelParams
 
 
@@ -24,9 +24,9 @@ class TutorialLoop:
     def __init__(self, model: ModelParams, batch_size: int, data: Path) -> None:
         torch.manual_seed(1)
         self.latent_size = model.latent_size
-        self.generator = Generator(model.latent_size, model.generator_width, model.conditional)
+        self.generator = Generator(model.latent_size, model.generator_width, conditional=True, kinds=CLASSES)
         self.discriminator = Discriminator(
-            model.discriminator_width, model.conditional, model.discriminator_norm, model.minibatch_std
+            model.discriminator_width, CLASSES, model.discriminator_norm, model.minibatch_std
         )
         transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
         self.loader = DataLoader(MNIST(data, transform=transform), batch_size, shuffle=True, drop_last=True)

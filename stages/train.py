@@ -98,7 +98,7 @@ def _end(folder: Path) -> None:
 def _code_and_data() -> dict[str, str]:
     """Hashes of the code and the data that shape the weights: a change of either is other work."""
     source = Path(__file__).parents[1] / "src" / "dcgan"
-    modules = ("trainer", "networks", "losses", "streams", "training", "sampling", "checkpoint", "figures")
+    modules = ("trainer", "networks", "kinds", "losses", "streams", "training", "sampling", "checkpoint", "figures")
     files = [source / f"{name}.py" for name in modules] + sorted(DATA.glob("train-*"))
     return {path.name: sha256(path) for path in files}
 

@@ -14,7 +14,7 @@ from dcgan.networks import Generator
 @pytest.fixture
 def folder(tmp_path) -> Path:
     torch.manual_seed(0)
-    save_network(tmp_path / "models/generator.safetensors", Generator(16, 8, True).eval())
+    save_network(tmp_path / "models/generator.safetensors", Generator(16, 8, True, 20).eval())
     return tmp_path
 
 
@@ -64,7 +64,7 @@ def test_mistakes_are_one_line_and_code_2(folder, arguments, message):
 
 
 def test_a_plain_generator_cannot_write_what_is_asked_for(tmp_path):
-    save_network(tmp_path / "models/generator.safetensors", Generator(16, 8, False).eval())
+    save_network(tmp_path / "models/generator.safetensors", Generator(16, 8, False, 20).eval())
     done = draw(tmp_path, "1")
     assert done.returncode == 2
     assert "conditional: false" in done.stderr

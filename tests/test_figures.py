@@ -52,7 +52,7 @@ def test_pictures_are_the_same_bytes_again():
 
 
 def test_the_summary_counts_every_parameter():
-    generator = Generator(16, 8, True)
+    generator = Generator(16, 8, True, 10)
     total = sum(tensor.numel() for tensor in generator.parameters())
     rows = layer_table("generator", generator)
     assert rows[-1] == ("generator", "total", "", total)

@@ -14,11 +14,11 @@ from dcgan.networks import Discriminator, Generator
 
 def make_generator(conditional: bool = True) -> Generator:
     torch.manual_seed(0)
-    return Generator(16, 8, conditional).eval()
+    return Generator(16, 8, conditional, 20).eval()
 
 
 def test_a_network_comes_back_with_arguments_and_weights(tmp_path):
-    for kind, network in (("generator", make_generator()), ("discriminator", Discriminator(8, True, "batch", True))):
+    for kind, network in (("generator", make_generator()), ("discriminator", Discriminator(8, 20, "batch", True))):
         save_network(tmp_path / kind, network)
         again = load_network(tmp_path / kind, kind)
         assert again.arguments == network.arguments
@@ -65,7 +65,7 @@ def test_another_projects_and_the_other_networks_file_are_refused(tmp_path):
     save_file({"weight": torch.zeros(3)}, tmp_path / "foreign")
     with pytest.raises(UserError, match="a network of another project"):
         load_network(tmp_path / "foreign", "generator")
-    save_network(tmp_path / "d", Discriminator(8, True, "none", True))
+    save_network(tmp_path / "d", Discriminator(8, 10, "none", True))
     with pytest.raises(UserError, match="holds discriminator, not a generator"):
         load_network(tmp_path / "d", "generator")
     with pytest.raises(UserError, match="there is no generator at"):

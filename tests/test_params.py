@@ -34,6 +34,7 @@ def test_the_committed_parameters_are_fine():
         (lambda v: v["train"].update(seed="one"), "train.seed is 'one' and should be a valid integer"),
         (lambda v: v["train"].update(seed=True), "train.seed is True and should be a valid integer"),
         (lambda v: v["model"].update(conditional="yes"), "model.conditional is 'yes' and should be a valid boolean"),
+        (lambda v: v["model"].update(kinds=25), "model.kinds (25) must be a multiple of 10"),
         (lambda v: v["train"].update(learning_rate=0), "train.learning_rate is 0 and should be greater than 0"),
         (lambda v: v["train"].update(beta1=1.0), "train.beta1 is 1.0 and should be less than 1"),
         (lambda v: v["train"].update(learning_rate=float("nan")), "train.learning_rate is nan"),

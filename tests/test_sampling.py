@@ -17,7 +17,7 @@ from dcgan.sampling import (
 @pytest.fixture
 def generator():
     torch.manual_seed(0)
-    return Generator(16, 8, True).eval()
+    return Generator(16, 8, True, 20).eval()
 
 
 def test_class_counts_are_mnists(mnist_dir):

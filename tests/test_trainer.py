@@ -9,6 +9,7 @@ from dcgan.trainer import Trainer, build_networks
 
 MODEL = ModelParams(
     conditional=True,
+    kinds=20,
     latent_size=8,
     generator_width=8,
     discriminator_width=8,
@@ -240,11 +241,11 @@ def test_variety_is_one_for_the_reals_and_zero_for_one_picture_a_label():
     real = torch.rand(40, 1, 28, 28)
     labels = torch.arange(10).repeat(4)
     same_again = _Share(real, labels, torch.empty(40, 0), fake=real.flip(0)[torch.arange(39, -1, -1)])
-    assert float(variety([same_again])) == pytest.approx(1, abs=1e-4)
+    assert float(variety([same_again], 1)) == pytest.approx(1, abs=1e-4)
     one_each = _Share(real, labels, torch.empty(40, 0), fake=real[:10].repeat(4, 1, 1, 1))
-    assert float(variety([one_each])) < 1e-3
+    assert float(variety([one_each], 1)) < 1e-3
     no_label_twice = _Share(real[:10], labels[:10], torch.empty(10, 0), fake=real[10:20])
-    assert float(variety([no_label_twice])) == 1
+    assert float(variety([no_label_twice], 1)) == 1
 
 
 def test_the_first_step_with_a_loss_that_is_not_finite_is_named():
@@ -276,6 +277,7 @@ def test_r1_pulls_the_discriminators_gradients_down():
     "model",
     [
         {"conditional": False},
+        {"kinds": 10},
         {"discriminator_norm": "batch"},
         {"minibatch_std": False},
     ],
@@ -287,6 +289,25 @@ def test_other_networks_train_too(model):
         trainer.step()
     assert trainer.first_bad_step() is None
     assert not same(before, weights_of(trainer.generator))
+
+
+def test_the_generator_owes_each_kind_its_share_of_the_data():
+    trainer = make_trainer()
+    counted = torch.bincount(trainer.kinds, minlength=20).view(10, 2)
+    below = torch.special.ndtr(trainer.finished_generator().bounds)[:, 0]
+    assert torch.allclose(below, counted[:, 0] / counted.sum(dim=1), atol=1e-5)
+    assert (below != 0.5).any()  # equal shares would prove nothing
+
+
+def test_the_plain_dcgan_never_sees_a_label():
+    images = make_trainer().images[:, 0]
+    finished = []
+    for labels in (torch.arange(96, dtype=torch.uint8) % 10, torch.zeros(96, dtype=torch.uint8)):
+        trainer = Trainer(MODEL.model_copy(update={"conditional": False}), TRAIN, images, labels, "cpu")
+        for _ in range(3):
+            trainer.step()
+        finished.append(weights_of(trainer.finished_generator()))
+    assert same(*finished)
 
 
 def test_bf16_computes_nearly_what_fp32_does():

@@ -1,6 +1,7 @@
 """The two networks of the DCGAN (Radford et al. 2016), built from their arguments only.
 
-Images are (N, 1, 28, 28) in [-1, 1], labels (N,) of digits 0 to 9, latents (N, latent_size) from N(0, 1).
+Images are (N, 1, 28, 28) in [-1, 1], labels (N,) of digits 0 to 9, kinds (N,) of handwriting (`dcgan.kinds`), latents
+(N, latent_size) from N(0, 1).
 `width` w sets the channels: 8w at 4x4, 4w at 7x7 and only w at 14x14, where most of the arithmetic would otherwise go.
 Feature maps are kept in channels-last memory: on CPUs the convolutions run 1.4 times as fast in it.
 """
@@ -17,15 +18,19 @@ STD_GAIN = 10  # Adam moves every weight at one rate, and this one stands agains
 class Generator(nn.Module):
     """Dense layer, then three transposed convolutions with BatchNorm and ReLU before each, and tanh.
 
-    `labels` is needed when `conditional`, and ignored otherwise.
+    `labels` is needed when `conditional`, and ignored otherwise. Each digit is of one of `kinds` kinds of handwriting,
+    equally many for each label. A latent's first value chooses the kind, by the shares that `set_shares` was told.
     """
 
-    def __init__(self, latent_size: int, width: int, conditional: bool) -> None:
+    def __init__(self, latent_size: int, width: int, conditional: bool, kinds: int) -> None:
         super().__init__()
-        self.arguments = {"latent_size": latent_size, "width": width, "conditional": conditional}
+        self.arguments = {"latent_size": latent_size, "width": width, "conditional": conditional, "kinds": kinds}
         self.width = width
         self.conditional = conditional
-        self.dense = nn.Linear(latent_size + CLASSES * conditional, 4 * 4 * 8 * width, bias=False)
+        self.kinds = kinds
+        labels = CLASSES if conditional else 1
+        self.register_buffer("bounds", torch.zeros(labels, kinds // labels - 1))
+        self.dense = nn.Linear(latent_size - 1 + kinds, 4 * 4 * 8 * width, bias=False)
         self.norm1 = nn.BatchNorm2d(8 * width)
         self.up1 = nn.ConvTranspose2d(8 * width, 4 * width, kernel_size=3, stride=2, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(4 * width)
@@ -34,48 +39,57 @@ class Generator(nn.Module):
         self.up3 = nn.ConvTranspose2d(width, 1, kernel_size=4, stride=2, padding=1)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        if self.conditional:
-            latents = torch.cat([latents, one_hot(labels, CLASSES).to(latents.dtype)], dim=1)
+        labels = labels if self.conditional else torch.zeros_like(latents[:, 0], dtype=torch.int64)
+        within_label = (latents[:, :1] > self.bounds[labels]).sum(dim=1)
+        return self.draw(latents, labels * (self.bounds.shape[1] + 1) + within_label)
+
+    def draw(self, latents: Tensor, kinds: Tensor) -> Tensor:
+        """Digits of the given kinds, (N,), whatever the latents' first values."""
+        x = torch.cat([latents[:, 1:], one_hot(kinds, self.kinds).to(latents.dtype)], dim=1)
         # The dense layer writes height, width, channels: its view is channels-last without a copy.
-        x = self.dense(latents).view(-1, 4, 4, 8 * self.width).permute(0, 3, 1, 2)  # (N, 8w, 4, 4)
+        x = self.dense(x).view(-1, 4, 4, 8 * self.width).permute(0, 3, 1, 2)  # (N, 8w, 4, 4)
         x = self.up1(relu(self.norm1(x)))  # (N, 4w, 7, 7)
         x = self.up2(relu(self.norm2(x)))  # (N, w, 14, 14)
         x = self.up3(relu(self.norm3(x)))  # (N, 1, 28, 28)
         return torch.tanh(x)
 
+    def set_shares(self, counts: Tensor) -> None:
+        """Let each kind come as often as counted, (kinds,), within its label: `bounds` are quantiles of N(0, 1)."""
+        counts = counts.view(len(self.bounds), -1).double()
+        below = (counts.cumsum(1) / counts.sum(1, keepdim=True))[:, :-1]
+        self.bounds.copy_(torch.special.ndtri(below))
+
 
 class Discriminator(nn.Module):
     """Three strided convolutions and a dense layer, each with LeakyReLU, and a dense layer of logits.
 
-    When conditional, there is a logit for each class and the label chooses which one counts (Mescheder et al. 2018).
+    There is a logit for each of `kinds` kinds of handwriting and the image's kind, label included, chooses which one
+    counts (Mescheder et al. 2018, there with labels).
     `norm` "batch" puts a BatchNorm after the second and the third convolution. `minibatch_std` adds to the logit how
     much the features vary within groups of 4 images (after Karras et al. 2018), so that a batch of look-alikes is seen.
     """
 
-    def __init__(self, width: int, conditional: bool, norm: str, minibatch_std: bool) -> None:
+    def __init__(self, width: int, kinds: int, norm: str, minibatch_std: bool) -> None:
         super().__init__()
-        self.arguments = {"width": width, "conditional": conditional, "norm": norm, "minibatch_std": minibatch_std}
+        self.arguments = {"width": width, "kinds": kinds, "norm": norm, "minibatch_std": minibatch_std}
         self.width = width
-        self.conditional = conditional
         self.down1 = nn.Conv2d(1, width, kernel_size=4, stride=2, padding=1)
         self.down2 = nn.Conv2d(width, 4 * width, kernel_size=4, stride=2, padding=1)
         self.norm2 = nn.BatchNorm2d(4 * width) if norm == "batch" else nn.Identity()
         self.down3 = nn.Conv2d(4 * width, 8 * width, kernel_size=3, stride=2, padding=1)
         self.norm3 = nn.BatchNorm2d(8 * width) if norm == "batch" else nn.Identity()
         self.dense = nn.Linear(4 * 4 * 8 * width, 4 * width)
-        self.logits = nn.Linear(4 * width, CLASSES if conditional else 1)
+        self.logits = nn.Linear(4 * width, kinds)
         self.std_weight = nn.Parameter(torch.zeros(1)) if minibatch_std else None
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, kinds: Tensor) -> Tensor:
         x = leaky_relu(self.down1(images), 0.2)  # (N, w, 14, 14)
         x = leaky_relu(self.norm2(self.down2(x)), 0.2)  # (N, 4w, 7, 7)
         # Channels-last, so height, width, channels without a copy. A quarter of the channels tells as much as all.
         varying = x.permute(0, 2, 3, 1)[..., : self.width]
         x = leaky_relu(self.norm3(self.down3(x)), 0.2)  # (N, 8w, 4, 4)
         x = leaky_relu(self.dense(x.permute(0, 2, 3, 1).flatten(1)), 0.2)  # (N, 4w)
-        logits = self.logits(x)
-        if self.conditional:
-            logits = logits.gather(1, labels[:, None])  # (N, 1)
+        logits = self.logits(x).gather(1, kinds[:, None])  # (N, 1)
         if self.std_weight is not None:
             logits = logits + STD_GAIN * self.std_weight * _group_std(varying.flatten(1)).to(logits.dtype)
         return logits

@@ -50,7 +50,7 @@ def feature_maps(trainer: Trainer) -> dict[str, list[tuple[str, int, int]]]:
     norm = "BatchNorm, " if trainer.discriminator.arguments["norm"] == "batch" else ""
     return {
         "generator": [
-            ("latent (and label)", inputs, 1),
+            ("latent and kind", inputs, 1),
             ("dense, BatchNorm, ReLU", 8 * g, 4),
             ("transposed conv. 3x3 / 2,\nBatchNorm, ReLU", 4 * g, 7),
             ("transposed conv. 4x4 / 2,\nBatchNorm, ReLU", g, 14),
@@ -62,7 +62,7 @@ def feature_maps(trainer: Trainer) -> dict[str, list[tuple[str, int, int]]]:
             (f"conv. 4x4 / 2,\n{norm}LeakyReLU", 4 * d, 7),
             (f"conv. 3x3 / 2,\n{norm}LeakyReLU", 8 * d, 4),
             ("dense, LeakyReLU", trainer.discriminator.dense.out_features, 1),
-            ("dense: logits,\nthe label's counts", trainer.discriminator.logits.out_features, 1),
+            ("dense: logits,\nthe kind's counts", trainer.discriminator.logits.out_features, 1),
         ],
     }
 

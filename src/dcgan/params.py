@@ -35,11 +35,21 @@ class DownloadParams(Section):
 
 class ModelParams(Section):
     conditional: bool
-    latent_size: Annotated[int, Field(ge=1, le=4096)]
+    kinds: Annotated[int, Field(ge=1, le=2000)]
+    latent_size: Annotated[int, Field(ge=2, le=4096)]
     generator_width: Annotated[int, Field(ge=1, le=1024)]
     discriminator_width: Annotated[int, Field(ge=1, le=1024)]
     discriminator_norm: Literal["none", "batch"]
     minibatch_std: bool
+
+    @model_validator(mode="after")
+    def kinds_fit(self) -> "ModelParams":
+        if self.conditional and self.kinds % 10:
+            raise ValueError(
+                f"model.kinds ({self.kinds}) must be a multiple of 10 when model.conditional is true: each digit has "
+                "equally many; change one of them"
+            )
+        return self
 
 
 class TrainParams(Section):

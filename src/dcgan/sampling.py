@@ -76,12 +76,14 @@ def latent_walk(generator: Generator, seed: int, steps: int) -> np.ndarray:
     """uint8 (10 * steps, 28, 28): a row a label (without labels: a row a pair), from one latent to another.
 
     Along the great circle between the two (White 2016): a straight line would pass lengths that N(0, 1) never draws.
+    The first value, which chooses the kind, stays: kinds lie side by side in no order, and a walk would jump.
     """
     ends = latents(2 * CLASSES, generator.arguments["latent_size"], seed).view(CLASSES, 2, 1, -1)
-    start, end = ends[:, 0], ends[:, 1]  # (classes, 1, latent_size)
+    kind, start, end = ends[:, 0, :, :1], ends[:, 0, :, 1:], ends[:, 1, :, 1:]  # (classes, 1, 1 or latent_size - 1)
     cosine = torch.cosine_similarity(start, end, dim=-1)[..., None]
     angle = torch.arccos(cosine)
     share = torch.linspace(0, 1, steps)[None, :, None]
     z = (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
+    z = torch.cat([kind.expand(-1, steps, -1), z], dim=-1)
     labels = torch.arange(CLASSES).repeat_interleave(steps)
     return generate(generator, z.flatten(0, 1), labels)

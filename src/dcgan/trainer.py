@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dcgan.kinds import find_kinds
 from dcgan.losses import discriminator_loss, generator_loss, r1_penalty
 from dcgan.networks import Discriminator, Generator
 from dcgan.params import ModelParams, TrainParams
@@ -30,7 +31,7 @@ class _Share:
     """A worker's part of one step."""
 
     real: Tensor  # (n, 1, 28, 28) in [-1, 1]
-    labels: Tensor  # (n,)
+    kinds: Tensor  # (n,), of the real images; the fakes get the same
     latents: Tensor  # (n, latent_size)
     fake: Tensor | None = None  # the generator's output, with its graph, between the two updates
 
@@ -52,6 +53,10 @@ class Trainer:
         self.step_count = 0
 
         self.generator, self.discriminator = build_networks(model, train.seed, self.device)
+        known = self.labels if model.conditional else torch.zeros_like(self.labels)
+        self._kinds_per_label = self.generator.bounds.shape[1] + 1
+        self.kinds = find_kinds(self.images, known, self._kinds_per_label).to(self.device)
+        self.generator.set_shares(torch.bincount(self.kinds, minlength=model.kinds))
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False)
         self._generator_weights = list(self.generator.parameters())
         self._discriminator_weights = list(self.discriminator.parameters())
@@ -107,10 +112,10 @@ class Trainer:
         size, latent_size = self.settings.batch_size, self.generator.arguments["latent_size"]
         chosen = self._next_indices()
         real = self.images[chosen].float().div_(127.5).sub_(1)
-        labels = self.labels[chosen]
+        kinds = self.kinds[chosen]
         generator = stream(self.settings.seed, "latents", self.step_count, device=self.device)
         latents = torch.randn(size, latent_size, generator=generator, device=self.device)
-        parts = zip(*(tensor.chunk(self.workers) for tensor in (real, labels, latents)), strict=True)
+        parts = zip(*(tensor.chunk(self.workers) for tensor in (real, kinds, latents)), strict=True)
         return [_Share(*part) for part in parts]
 
     def _next_indices(self) -> Tensor:
@@ -139,16 +144,16 @@ class Trainer:
     ) -> tuple[list[Tensor], Tensor]:
         """Gradients of the discriminator's loss, and (loss_d, acc_real, acc_fake, r1); leaves the fakes in `share`."""
         with self._autocast():
-            share.fake = generator(share.latents, share.labels)
+            share.fake = generator.draw(share.latents, share.kinds)
             both = torch.cat([share.real, share.fake.detach()])  # one pass: BatchNorm, if any, sees both
-            real, fake = discriminator(both, share.labels.repeat(2)).float().chunk(2)
+            real, fake = discriminator(both, share.kinds.repeat(2)).float().chunk(2)
         loss = discriminator_loss(real, fake)
         penalty = torch.zeros((), device=self.device)
         objective = loss
         if penalized:
             images = share.real.clone().requires_grad_()
             with self._autocast():
-                logits = discriminator(images, share.labels)
+                logits = discriminator(images, share.kinds)
             penalty = r1_penalty(images, logits)
             objective = loss + self.settings.r1_gamma / 2 * self.settings.r1_every * penalty
         gradients = torch.autograd.grad(objective, list(discriminator.parameters()))
@@ -160,7 +165,7 @@ class Trainer:
     ) -> tuple[list[Tensor], Tensor]:
         """Gradients of the generator's loss on the fakes in `share`, by the discriminator as it is now."""
         with self._autocast():
-            logits = discriminator(share.fake, share.labels).float()
+            logits = discriminator(share.fake, share.kinds).float()
         loss = generator_loss(logits)
         return list(torch.autograd.grad(loss, list(generator.parameters()))), loss.detach()
 
@@ -197,7 +202,8 @@ class Trainer:
         values = dict(zip(SERIES, means.tolist(), strict=True))
         values["r1"] *= self._window_steps / max(self._penalties, 1)
         shares, gradient_d, gradient_g = self._last
-        last = (nn.utils.get_total_norm(gradient_d), nn.utils.get_total_norm(gradient_g), variety(shares))
+        norms = nn.utils.get_total_norm(gradient_d), nn.utils.get_total_norm(gradient_g)
+        last = (*norms, variety(shares, self._kinds_per_label))
         values |= dict(zip(LAST_STEP_SERIES, map(float, last), strict=True))
         self._sums.zero_()
         self._penalties = self._window_steps = 0
@@ -255,21 +261,21 @@ def build_networks(model: ModelParams, seed: int, device: torch.device) -> tuple
     """Both networks, with PyTorch's default initialization drawn from `seed`, in channels-last memory."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "initialization").initial_seed())
-        generator = Generator(model.latent_size, model.generator_width, model.conditional)
+        generator = Generator(model.latent_size, model.generator_width, model.conditional, model.kinds)
         discriminator = Discriminator(
-            model.discriminator_width, model.conditional, model.discriminator_norm, model.minibatch_std
+            model.discriminator_width, model.kinds, model.discriminator_norm, model.minibatch_std
         )
     placement = {"device": device, "memory_format": torch.channels_last}
     return generator.to(**placement), discriminator.to(**placement)
 
 
-def variety(shares: list[_Share]) -> Tensor:
+def variety(shares: list[_Share], kinds_per_label: int) -> Tensor:
     """How much the fakes of one label differ, relative to the reals of one label: 1 is as much, 0 a single picture.
 
     Root of the mean squared distance of each image from its label's mean image in the batch; fakes over reals. Also 1
     in a small batch where no label comes twice, so that nothing can differ.
     """
-    labels = torch.cat([share.labels for share in shares])
+    labels = torch.cat([share.kinds for share in shares]) // kinds_per_label
     members = nn.functional.one_hot(labels).float()  # (N, classes)
     spreads = []
     for images in (torch.cat([share.fake.detach() for share in shares]), torch.cat([share.real for share in shares])):
