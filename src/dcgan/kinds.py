@@ -23,9 +23,10 @@ def find_kinds(images: Tensor, labels: Tensor, per_label: int) -> Tensor:
         (N,) int64, label * per_label + 0 .. per_label - 1. Takes one second for 60,000 images and 10 x 32 kinds.
     """
     looks = images.cpu().view(-1, 7, 4, 7, 4).sum(dim=(2, 4), dtype=torch.float32).flatten(1) / (16 * 255)  # (N, 49)
+    labels = labels.cpu()
     kinds = torch.empty(len(images), dtype=torch.int64)
     for label in range(int(labels.max()) + 1):
-        chosen = labels.cpu() == label
+        chosen = labels == label
         _, nearest = kmeans2(looks[chosen].numpy(), per_label, iter=ITERATIONS, minit="points", seed=label)
         kinds[chosen] = label * per_label + torch.from_numpy(nearest).long()
     return kinds

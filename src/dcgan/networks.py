@@ -29,7 +29,8 @@ class Generator(nn.Module):
         self.conditional = conditional
         self.kinds = kinds
         labels = CLASSES if conditional else 1
-        self.register_buffer("bounds", torch.zeros(labels, kinds // labels - 1))
+        self.kinds_per_label = kinds // labels
+        self.register_buffer("bounds", torch.zeros(labels, self.kinds_per_label - 1))
         self.dense = nn.Linear(latent_size - 1 + kinds, 4 * 4 * 8 * width, bias=False)
         self.norm1 = nn.BatchNorm2d(8 * width)
         self.up1 = nn.ConvTranspose2d(8 * width, 4 * width, kernel_size=3, stride=2, padding=1, bias=False)
@@ -41,7 +42,7 @@ class Generator(nn.Module):
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         labels = labels if self.conditional else torch.zeros_like(latents[:, 0], dtype=torch.int64)
         within_label = (latents[:, :1] > self.bounds[labels]).sum(dim=1)
-        return self.draw(latents, labels * (self.bounds.shape[1] + 1) + within_label)
+        return self.draw(latents, labels * self.kinds_per_label + within_label)
 
     def draw(self, latents: Tensor, kinds: Tensor) -> Tensor:
         """Digits of the given kinds, (N,), whatever the latents' first values."""

@@ -54,8 +54,7 @@ class Trainer:
 
         self.generator, self.discriminator = build_networks(model, train.seed, self.device)
         known = self.labels if model.conditional else torch.zeros_like(self.labels)
-        self._kinds_per_label = self.generator.bounds.shape[1] + 1
-        self.kinds = find_kinds(self.images, known, self._kinds_per_label).to(self.device)
+        self.kinds = find_kinds(self.images, known, self.generator.kinds_per_label).to(self.device)
         self.generator.set_shares(torch.bincount(self.kinds, minlength=model.kinds))
         self.averaged = copy.deepcopy(self.generator).requires_grad_(False)
         self._generator_weights = list(self.generator.parameters())
@@ -203,7 +202,7 @@ class Trainer:
         values["r1"] *= self._window_steps / max(self._penalties, 1)
         shares, gradient_d, gradient_g = self._last
         norms = nn.utils.get_total_norm(gradient_d), nn.utils.get_total_norm(gradient_g)
-        last = (*norms, variety(shares, self._kinds_per_label))
+        last = (*norms, variety(shares, self.generator.kinds_per_label))
         values |= dict(zip(LAST_STEP_SERIES, map(float, last), strict=True))
         self._sums.zero_()
         self._penalties = self._window_steps = 0
