@@ -544,6 +544,18 @@ def test_the_sender_ends_with_a_killed_stage_after_sending(root, store):
     assert (run.info.status, record.is_alive) == ("RUNNING", False)
 
 
+def test_a_damaged_record_is_said_once_and_does_not_keep_the_others(root, store):
+    damaged, whole = Record.create(root, "damaged"), Record.create(root, "whole")
+    whole.log_points({"a": 1.0}, 1)
+    (damaged.folder / "events.jsonl").write_bytes(b"no JSON\n")
+    os.utime(whole.folder / "events.jsonl", (0, 0))  # sent last
+    stage = Stage(store.uri)
+    wait_for(lambda: store.find_runs(f"tags.`dcgan.record` = '{whole.id}'"))
+    stage.end()
+    assert stage.stderr.count(f"{damaged.id}/events.jsonl is damaged before byte 8") == 1
+    assert "cannot send" not in stage.stderr and pending(root, store.uri) == [damaged.folder]
+
+
 def test_a_cadence_that_is_no_number_is_refused(root, monkeypatch):
     monkeypatch.setenv("DCGAN_PUBLISH_EVERY_S", "often")
     with pytest.raises(UserError, match="DCGAN_PUBLISH_EVERY_S is 'often'"), publishing(root):

@@ -93,6 +93,7 @@ class _Sender:
         self.uri = store_uri(root)
         self.store = None
         self.is_down = False
+        self.damaged: set[Path] = set()
 
     def run(self) -> None:
         pause = FIRST_SEND_S
@@ -122,11 +123,22 @@ class _Sender:
 
             self.store = self.store or Store(self.uri)
             for folder in folders:
-                self.send_record(Record.open(self.root, folder.name), wait)
+                if record := self.open(folder):
+                    self.send_record(record, wait)
         except Exception as error:  # whatever the store does, the stage goes on; what it was is said
             self.say_down(error)
         else:
             self.say_up()
+
+    def open(self, folder: Path) -> Record | None:
+        """The record, or None when it is damaged: said once, and the others are sent all the same."""
+        try:
+            return Record.open(self.root, folder.name)
+        except UserError as error:
+            if folder not in self.damaged:
+                print(f"tracking: {error}", file=sys.stderr)
+            self.damaged.add(folder)
+            return None
 
     def send_record(self, record: Record, wait: float) -> None:
         try:
