@@ -134,10 +134,10 @@ ENDLESS = """
 import sys; from pathlib import Path; from dcgan.record import Record
 record = Record.open(Path(sys.argv[1]), sys.argv[2])
 step = max((fact[2] for fact in record.told("point")), default=-1)
-print("started", flush=True)
 while True:
     step += 1
     record.log_points({f"series/{n}": step / 7 for n in range(20)}, step)
+    print(step, flush=True)
 """
 
 
