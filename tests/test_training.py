@@ -1,4 +1,4 @@
-"""The session around the trainer: cadence, resuming, health, stopping."""
+"""The run around the trainer: cadence, resuming, health, stopping."""
 
 import numpy as np
 import pytest
@@ -128,14 +128,14 @@ def rows(count: int, **values: float) -> list[dict[str, float]]:
     ],
 )
 def test_a_bad_balance_is_said_once(tmp_path, capsys, values, warning):
-    session = training._Run(make_trainer(), tmp_path, Record.create(tmp_path, "test"))
-    session.trainer.step_count = 10_000
-    session.progress.rows = rows(5, **values)
-    session._warn_of_bad_health()
-    session._warn_of_bad_health()
+    around = training._Run(make_trainer(), tmp_path, Record.create(tmp_path, "test"))
+    around.trainer.step_count = 10_000
+    around.progress.rows = rows(5, **values)
+    around._warn_of_bad_health()
+    around._warn_of_bad_health()
     said = capsys.readouterr().err
     assert said.count("warning:") == (1 if warning else 0)
-    assert len(session.progress.warnings) == (1 if warning else 0)
+    assert len(around.progress.warnings) == (1 if warning else 0)
     assert warning is None or warning in said
 
 

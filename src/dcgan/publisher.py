@@ -86,7 +86,7 @@ def _end(sender: subprocess.Popen, seconds: float) -> None:
 
 
 class _Sender:
-    """The process's own side."""
+    """What runs in the sending process."""
 
     def __init__(self, root: Path, stage: int, every: float) -> None:
         self.root, self.stage, self.every = root, stage, every

@@ -75,7 +75,7 @@ class Record:
 
     @classmethod
     def all(cls, root: Path) -> list["Record"]:
-        """Every record, oldest first."""
+        """Every record that was begun, oldest first."""
         found = [cls(path.parent) for path in records_folder(root).glob("*/events.jsonl")]
         return sorted((record for record in found if record.started), key=lambda record: (record.started, record.id))
 
