@@ -30,6 +30,7 @@ check-small: .venv/ready  ## a small pipeline in a folder of its own, against a 
 	dcgan check small-pipeline --baseline metrics/small_baseline.json
 
 bench: .venv/ready  ## images per second, beside the usual tutorial loop
+	@dvc repro -q download
 	python benchmarks/speed.py
 
 figures: .venv/ready  ## the README's pictures, from the last run

@@ -19,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from dcgan.errors import exit_on_user_error
+
 ROUNDS = 5
 SECONDS = 12.0  # of each measurement
 WARM_UP_STEPS = 20
@@ -29,7 +31,9 @@ DATA = Path("data/raw")
 def measure(kind: str, changes: dict) -> dict[str, float]:
     """One measurement in a fresh process: {"images_per_s", "peak_mb"}."""
     command = [sys.executable, __file__, "--one", kind, json.dumps(changes)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(done.returncode)  # it has said why
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -231,6 +235,7 @@ def growth() -> None:
         print(f"| {name} | {result['images_per_s']:,.0f} | {result['peak_mb']:,.0f} MB |", flush=True)
 
 
+@exit_on_user_error
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", default="compare", choices=["compare", "quality", "profile", "growth"])

@@ -1,6 +1,8 @@
 """The commands that make the tables of docs/scores.md, at sizes that say nothing but run all of their code."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,14 @@ def load(name: str):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_a_speed_without_data_is_one_line_and_code_2(tmp_path):
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    command = [sys.executable, str(ROOT / "benchmarks/speed.py")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "train-images-idx3-ubyte is missing; run `dvc repro download`" in done.stderr
 
 
 def test_a_table_replaces_the_one_between_its_markers():
