@@ -1,4 +1,4 @@
-"""The commands that make the tables of docs/scores.md, at sizes that say nothing but run all of their code."""
+"""The commands that make the tables of docs/scores.md, at sizes that say nothing but run all of their code, and speed."""
 
 import importlib.util
 import subprocess
@@ -24,7 +24,7 @@ def load(name: str):
     return module
 
 
-def test_a_speed_without_data_is_one_line_and_code_2(tmp_path):
+def test_the_speed_benchmark_without_data_is_one_line_and_code_2(tmp_path):
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     command = [sys.executable, str(ROOT / "benchmarks/speed.py")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

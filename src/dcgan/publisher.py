@@ -158,7 +158,7 @@ class _Sender:
 
     def say_up(self) -> None:
         if self.is_down:
-            print(f"tracking: {shown(self.uri)} is back; what was kept has been sent", file=sys.stderr)
+            print(f"tracking: {shown(self.uri)} is back; sending goes on", file=sys.stderr)
         self.is_down = False
 
 
