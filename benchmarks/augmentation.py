@@ -15,17 +15,18 @@ import numpy as np
 import torch
 
 from dcgan import device as hardware
-from dcgan.classifier import Recipe, fit, predict
-from dcgan.errors import UserError, exit_on_user_error
-from dcgan.evaluation import Digits
-from dcgan.files import write_atomic
-from dcgan.lanes import side_by_side
-from dcgan.mnist import load_split
+from dcgan.data.mnist import load_split
+from dcgan.evaluation.classifier import Recipe, fit, predict
+from dcgan.evaluation.evaluate import Digits
+from dcgan.evaluation.report import between_markers
+from dcgan.evaluation.threads import run_in_threads
+from dcgan.gan.sampling import generate, label_sequence, latents
+from dcgan.gan.trainer import Trainer
 from dcgan.params import Params, load_params
-from dcgan.progress import progress
-from dcgan.report import between_markers
-from dcgan.sampling import generate, label_sequence, latents
-from dcgan.trainer import Trainer
+from dcgan.paths import RAW_DATA
+from dcgan.support.errors import UserError, exit_on_user_error
+from dcgan.support.files import write_atomic
+from dcgan.support.progress import progress
 
 GENERATED = 60_000
 SEEN = 120_000  # images that each classifier sees
@@ -44,7 +45,7 @@ def main() -> None:
     params = load_params()
     if not params.model.conditional:
         raise UserError("model.conditional is false: generated digits without labels teach no classifier; set it true")
-    train, test = (Digits(*load_split("data/raw", split)) for split in ("train", "test"))
+    train, test = (Digits(*load_split(RAW_DATA, split)) for split in ("train", "test"))
     lines = [
         f"Generators trained for {args.gan_images:,} images; {len(args.seeds)} seed(s); error in percent of the test "
         "set, mean and standard deviation.",
@@ -75,7 +76,7 @@ def one_seed(train: Digits, test: Digits, params: Params, size: int, seed: int, 
     tasks = [
         partial(error_after, taught, test, recipe, seed) for recipe in RECIPES.values() for taught in (real_alone, both)
     ]
-    return np.array(side_by_side(tasks)).reshape(len(RECIPES), 2)
+    return np.array(run_in_threads(tasks)).reshape(len(RECIPES), 2)
 
 
 def digits_of(known: Digits, params: Params, seed: int, budget: int) -> Digits:

@@ -1,4 +1,4 @@
-"""Every bad generator of dcgan.sanity through the whole evaluation: a Markdown table, alarms in bold.
+"""Every bad generator of dcgan.evaluation.corruptions through the whole evaluation: a Markdown table, alarms in bold.
 
 python benchmarks/sanity.py --update docs/scores.md      (about a minute and a half for each on 2 cores)
 """
@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dcgan.errors import exit_on_user_error
-from dcgan.evaluation import Digits, Settings, evaluate, stand_in_rows
-from dcgan.features import load_ruler
-from dcgan.files import write_atomic
-from dcgan.mnist import load_split
-from dcgan.report import ROWS, between_markers
-from dcgan.sanity import ALARMS, BAD_GENERATORS
+from dcgan.data.mnist import load_split
+from dcgan.evaluation.corruptions import ALARMS, BAD_GENERATORS
+from dcgan.evaluation.evaluate import Digits, Settings, evaluate, stand_in_rows
+from dcgan.evaluation.feature_extractor import load_feature_extractor
+from dcgan.evaluation.report import ROWS, between_markers
+from dcgan.paths import RAW_DATA
+from dcgan.support.errors import exit_on_user_error
+from dcgan.support.files import write_atomic
 
 SEED = 2000
 MARKER = "sanity table"
@@ -27,13 +28,13 @@ def main() -> None:
     parser.add_argument("--update", type=Path, help="put the table into this Markdown file, between its markers")
     parser.add_argument("--json", type=Path, help="write all scores there too")
     args = parser.parse_args()
-    train, test = (Digits(*load_split("data/raw", split)) for split in ("train", "test"))
-    ruler = load_ruler()
+    train, test = (Digits(*load_split(RAW_DATA, split)) for split in ("train", "test"))
+    extractor = load_feature_extractor()
     real = reordered(train, test)
-    found = {"real training images": ruler.record["real_scores"]}
+    found = {"real training images": extractor.metadata["real_scores"]}
     for bad in BAD_GENERATORS:
         spoiled = bad.spoil(real, np.random.default_rng(SEED))
-        found[bad.name] = evaluate(spoiled, train, test, ruler, Settings(SEED)).scores
+        found[bad.name] = evaluate(spoiled, train, test, extractor, Settings(SEED)).scores
         print(f"{bad.name}: exposed by {', '.join(exposers(found[bad.name])) or 'nothing'}", flush=True)
         missed = set(bad.exposed_by) - set(exposers(found[bad.name]))
         if missed:

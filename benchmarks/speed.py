@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from dcgan.errors import exit_on_user_error
+from dcgan.support.errors import exit_on_user_error
 
 ROUNDS = 5
 SECONDS = 12.0  # of each measurement
@@ -73,10 +73,10 @@ def _tutorial(folder: str, changes: dict):
 def make_trainer(changes: dict):
     import torch
 
-    from dcgan.device import keep_freed_memory, resolve_device, resolve_precision
-    from dcgan.mnist import load_split
+    from dcgan.data.mnist import load_split
+    from dcgan.gan.device import keep_freed_memory, resolve_device, resolve_precision
+    from dcgan.gan.trainer import Trainer
     from dcgan.params import load_params
-    from dcgan.trainer import Trainer
 
     keep_freed_memory()
     params, device = load_params(), resolve_device()
@@ -153,9 +153,9 @@ def quality() -> None:
 
 
 def _scorer():
-    from dcgan.evaluation import QuickScores
-    from dcgan.mnist import load_split
-    from dcgan.sampling import generate, label_sequence, latents
+    from dcgan.data.mnist import load_split
+    from dcgan.evaluation.evaluate import QuickScores
+    from dcgan.gan.sampling import generate, label_sequence, latents
 
     quick = QuickScores(load_split(DATA, "test")[0])
     labels = label_sequence(10_000, "mnist", seed=0)

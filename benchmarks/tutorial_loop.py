@@ -2,7 +2,7 @@
 
 As in the widely copied examples: a DataLoader that decodes and transforms one PIL image after another, separate passes
 for real and generated images, sigmoid and BCELoss, fp32, Adam with learning rate 0.0002 and beta1 0.5, and losses read
-with `.item()` at every step. The networks are this project's, told of labels and of no kinds.
+with `.item()` at every step. The networks are this project's, told of labels and of no clusters.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-from dcgan.networks import CLASSES, Discriminator, Generator
+from dcgan.gan.networks import CLASSES, Discriminator, Generator
 from dcgan.params import ModelParams
 
 
@@ -24,7 +24,7 @@ class TutorialLoop:
     def __init__(self, model: ModelParams, batch_size: int, data: Path) -> None:
         torch.manual_seed(1)
         self.latent_size = model.latent_size
-        self.generator = Generator(model.latent_size, model.generator_width, conditional=True, kinds=CLASSES)
+        self.generator = Generator(model.latent_size, model.generator_width, conditional=True, clusters=CLASSES)
         self.discriminator = Discriminator(
             model.discriminator_width, CLASSES, model.discriminator_norm, model.minibatch_std
         )

@@ -1,13 +1,14 @@
 """Stage download: MNIST's four files into data/raw, verified."""
 
-from dcgan.download import fetch
-from dcgan.errors import exit_on_user_error
+from dcgan.data.download import fetch
 from dcgan.params import load_params
+from dcgan.paths import RAW_DATA
+from dcgan.support.errors import exit_on_user_error
 
 
 @exit_on_user_error
 def main() -> None:
-    fetch("data/raw", load_params().download.mirror)
+    fetch(RAW_DATA, load_params().download.mirror)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcgan.download import fetch
-from dcgan.lock import hold
-from dcgan.mnist import FILES, problem
+from dcgan.data.download import fetch
+from dcgan.data.mnist import FILES, problem
+from dcgan.support.lock import hold
 
 ROOT = Path(__file__).parents[1]
 

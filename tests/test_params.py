@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dcgan.errors import UserError
 from dcgan.params import load_params
+from dcgan.support.errors import UserError
 
 COMMITTED = Path(__file__).parents[1] / "params.yaml"
 
@@ -34,7 +34,7 @@ def test_the_committed_parameters_are_fine():
         (lambda v: v["train"].update(seed="one"), "train.seed is 'one' and should be a valid integer"),
         (lambda v: v["train"].update(seed=True), "train.seed is True and should be a valid integer"),
         (lambda v: v["model"].update(conditional="yes"), "model.conditional is 'yes' and should be a valid boolean"),
-        (lambda v: v["model"].update(kinds=25), "model.kinds (25) must be a multiple of 10"),
+        (lambda v: v["model"].update(clusters=25), "model.clusters (25) must be a multiple of 10"),
         (lambda v: v["train"].update(learning_rate=0), "train.learning_rate is 0 and should be greater than 0"),
         (lambda v: v["train"].update(beta1=1.0), "train.beta1 is 1.0 and should be less than 1"),
         (lambda v: v["train"].update(learning_rate=float("nan")), "train.learning_rate is nan"),

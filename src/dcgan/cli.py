@@ -3,14 +3,14 @@
 import argparse
 import importlib
 
-from dcgan.errors import exit_on_user_error
+from dcgan.support.errors import exit_on_user_error
 
 # name -> one line of help; module dcgan.commands.<name> has add_arguments(parser) and run(args) -> exit code.
 # Modules are imported only when their command runs: importing torch or MLflow takes seconds.
 COMMANDS = {
     "params": "check all of params.yaml before DVC touches anything",
     "draw": "write a number by hand: dcgan draw 2026 -o year.png",
-    "ruler": "make the digit feature network that the scores are measured with",
+    "feature-extractor": "make the digit feature network that the scores are measured with",
     "report": "print the scores of the last run beside those of real data",
     "publish": "send local records to MLflow, also what DVC restored without running",
     "ui": "open the comparison of runs in the browser",

@@ -8,10 +8,12 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from dcgan.errors import UserError
+from dcgan.constants import CLASSES, STD_GROUP
+from dcgan.support.errors import UserError
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1)]
+MOST_CLUSTERS = 2000
 
 
 class Section(BaseModel):
@@ -35,7 +37,7 @@ class DownloadParams(Section):
 
 class ModelParams(Section):
     conditional: bool
-    kinds: Annotated[int, Field(ge=1, le=2000)]
+    clusters_per_class: Annotated[int, Field(ge=1, le=MOST_CLUSTERS)]
     latent_size: Annotated[int, Field(ge=2, le=4096)]
     generator_width: Annotated[int, Field(ge=1, le=1024)]
     discriminator_width: Annotated[int, Field(ge=1, le=1024)]
@@ -43,13 +45,18 @@ class ModelParams(Section):
     minibatch_std: bool
 
     @model_validator(mode="after")
-    def kinds_fit(self) -> "ModelParams":
-        if self.conditional and self.kinds % 10:
+    def clusters_fit(self) -> "ModelParams":
+        if self.clusters > MOST_CLUSTERS:
             raise ValueError(
-                f"model.kinds ({self.kinds}) must be a multiple of 10 when model.conditional is true: each digit has "
-                "equally many; change one of them"
+                f"model.clusters_per_class ({self.clusters_per_class}) must be at most {MOST_CLUSTERS // CLASSES} when "
+                "model.conditional is true: each digit is a class; change one of them"
             )
         return self
+
+    @property
+    def clusters(self) -> int:
+        """Clusters in all: of each digit when conditional, else of all digits as one class."""
+        return self.clusters_per_class * (CLASSES if self.conditional else 1)
 
 
 class TrainParams(Section):
@@ -104,11 +111,12 @@ class Params(Section):
 
     @model_validator(mode="after")
     def sections_fit(self) -> "Params":
-        share = self.train.batch_size // self.train.workers
-        if self.model.minibatch_std and share % 4:
+        shard = self.train.batch_size // self.train.workers
+        if self.model.minibatch_std and shard % STD_GROUP:
             raise ValueError(
-                f"model.minibatch_std compares groups of 4 images, and a worker's share of the batch is {share} "
-                "(train.batch_size / train.workers): make that a multiple of 4, or set model.minibatch_std: false"
+                f"model.minibatch_std compares groups of {STD_GROUP} images, and a worker's shard of the batch is {shard} "
+                f"(train.batch_size / train.workers): make that a multiple of {STD_GROUP}, or set "
+                "model.minibatch_std: false"
             )
         if self.sample.count < 2 * self.evaluate.images:
             raise ValueError(

@@ -6,14 +6,14 @@ import os
 import subprocess
 import sys
 
-from dcgan.errors import UserError
-from dcgan.files import write_json
-from dcgan.gate_inputs import BASELINE, experiments, git, library_versions, read_run_at, resolve
-from dcgan.gate_power import plan, powers_of
-from dcgan.gate_records import Run, build_baseline, reference_of
-from dcgan.gate_settings import FEWEST_SEEDS
-from dcgan.gate_table import baseline_text, markdown_table
+from dcgan.gate.baseline import Run, build_baseline, reference_of
+from dcgan.gate.markdown import baseline_text, markdown_table
+from dcgan.gate.power import plan, powers_of
+from dcgan.gate.revisions import BASELINE, experiments, git, library_versions, read_run_at, resolve
+from dcgan.gate.thresholds import FEWEST_SEEDS
 from dcgan.params import load_params
+from dcgan.support.errors import UserError
+from dcgan.support.files import write_json
 
 PLANNED_SPREADS = (0.04, 0.05, 0.06, 0.07, 0.08, 0.10)
 

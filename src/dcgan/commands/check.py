@@ -5,11 +5,11 @@ import json
 import os
 import sys
 
-from dcgan.errors import UserError
-from dcgan.gate_inputs import BASELINE, EVALUATE, library_versions, read_reference, read_run
-from dcgan.gate_power import power_of
-from dcgan.gate_table import comparison_json, comparison_text
-from dcgan.regression import compare
+from dcgan.gate.compare import compare
+from dcgan.gate.markdown import comparison_json, comparison_text
+from dcgan.gate.power import power_of
+from dcgan.gate.revisions import BASELINE, EVALUATE, library_versions, read_reference, read_run
+from dcgan.support.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,11 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from dcgan.commands.publish import publish_all, talking_to
-from dcgan.files import sha256
-from dcgan.lock import hold, is_held
-from dcgan.record import FINAL, Record
-from dcgan.store import pending, root_folder, shown, sqlite_path, store_uri
-from dcgan.workspace import GENERATOR
+from dcgan.gan.training_session import lock_path, session_folder
+from dcgan.paths import local_state, root_folder
+from dcgan.support.files import sha256
+from dcgan.support.lock import hold, is_held
+from dcgan.tracking.locations import pending, redact_password, sqlite_path, store_uri
+from dcgan.tracking.run_log import FINAL, RunLog
+from dcgan.tracking.stage_outputs import GENERATOR
 
 OLD_DAYS = 7
 
@@ -39,14 +41,14 @@ def run(args: argparse.Namespace) -> None:
     if not items:
         print("nothing to clean")
     elif args.yes:
-        publish_all([Record(folder) for folder in pending(root, uri)], uri)
+        publish_all([RunLog(folder) for folder in pending(root, uri)], uri)
     else:
         print("nothing was changed; `dcgan clean --yes` does all of it")
 
 
 def stale_records(root: Path) -> list[Item]:
     """Those that say RUNNING although no living process writes them; their runs in MLflow say the same."""
-    stale = [record for record in Record.all(root) if record.status == "RUNNING" and not record.is_alive]
+    stale = [record for record in RunLog.all(root) if record.status == "RUNNING" and not record.is_alive]
     return [
         Item(f"run {record.name} ({record.id}): its trainer is dead, mark it KILLED", partial(record.finish, "KILLED"))
         for record in stale
@@ -58,28 +60,30 @@ def stray_runs(root: Path, uri: str) -> list[Item]:
     database = sqlite_path(uri)
     if database is None or not database.exists():
         return []
-    ids = {record.id for record in Record.all(root)}
+    ids = {record.id for record in RunLog.all(root)}
     with talking_to(uri) as store:
-        runs = store.find_runs("attributes.status = 'RUNNING' and tags.`dcgan.record` LIKE '%'")
+        runs = store.find_runs("attributes.status = 'RUNNING' and tags.`dcgan.run_log` LIKE '%'")
     return [
         Item(
             f"run {run.info.run_name} ({run.info.run_id}): its record is gone, mark it KILLED",
             partial(store.set_status, run.info.run_id, "KILLED", int(time.time() * 1000)),
         )
         for run in runs
-        if run.data.tags["dcgan.record"] not in ids
+        if run.data.tags["dcgan.run_log"] not in ids
     ]
 
 
 def checkpoints(root: Path) -> list[Item]:
     """Folders of interrupted trainings that no living trainer holds; without one, a training starts afresh."""
-    folders = [path for path in sorted((root / ".dcgan" / "runs").glob("*")) if path.is_dir()]
+    state = local_state(root)
+    folders = [path for path in sorted(session_folder(state, "*").parent.glob("*")) if path.is_dir()]
     return [
         Item(
-            f"checkpoint {folder} ({megabytes(folder):.1f} MB, {age_days(folder):.1f} days old)", partial(drop, folder)
+            f"checkpoint {folder} ({megabytes(folder):.1f} MB, {age_days(folder):.1f} days old)",
+            partial(drop, state, folder),
         )
         for folder in folders
-        if not is_held(folder / "lock")
+        if not is_held(lock_path(state, folder.name))
     ]
 
 
@@ -88,7 +92,7 @@ def old_records(root: Path, uri: str, workspace: Path) -> list[Item]:
     generator = workspace / GENERATOR
     model = sha256(generator) if generator.exists() else None
     unsent = set(pending(root, uri))
-    records = Record.all(root)
+    records = RunLog.all(root)
     old = {
         record.id: record
         for record in records
@@ -99,14 +103,17 @@ def old_records(root: Path, uri: str, workspace: Path) -> list[Item]:
     }
     needed = {record.parent for record in records if record.id not in old}
     return [
-        Item(f"record {record.name} ({record.id}): sent in full to {shown(uri)}", partial(shutil.rmtree, record.folder))
+        Item(
+            f"record {record.name} ({record.id}): sent in full to {redact_password(uri)}",
+            partial(shutil.rmtree, record.folder),
+        )
         for record in old.values()
         if record.id not in needed
     ]
 
 
-def drop(folder: Path) -> None:
-    with hold(folder / "lock", "dcgan clean"):
+def drop(state: Path, folder: Path) -> None:
+    with hold(lock_path(state, folder.name), "dcgan clean"):
         shutil.rmtree(folder)
 
 

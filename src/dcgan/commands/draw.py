@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dcgan.errors import UserError
-from dcgan.figures import grid, png
-from dcgan.files import write_atomic
-from dcgan.models import load_network
-from dcgan.sampling import generate, latents
+from dcgan.gan.model_files import load_network
+from dcgan.gan.sampling import generate, latents
+from dcgan.images import grid, png
+from dcgan.paths import GENERATOR, READY_MADE_GENERATOR
+from dcgan.support.errors import UserError
+from dcgan.support.files import write_atomic
 
-TRAINED = Path("models/generator.safetensors")
-READY_MADE = Path("models/ready_made_generator.safetensors")
 MOST_DIGITS = 100_000
 
 
@@ -52,11 +51,13 @@ def _labels(digits: str, count: int, seed: int) -> torch.Tensor:
 
 
 def _default_generator() -> Path:
-    if TRAINED.exists():
-        return TRAINED
-    if READY_MADE.exists():
-        return READY_MADE
-    raise UserError(f"there is neither {TRAINED} nor {READY_MADE} here; run this from the repository's root")
+    if GENERATOR.exists():
+        return GENERATOR
+    if READY_MADE_GENERATOR.exists():
+        return READY_MADE_GENERATOR
+    raise UserError(
+        f"there is neither {GENERATOR} nor {READY_MADE_GENERATOR} here; run this from the repository's root"
+    )
 
 
 def _side_by_side(images: np.ndarray, columns: int) -> np.ndarray:

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dcgan.errors import UserError
-from dcgan.record import Record
-from dcgan.store import reason, root_folder, shown, store_uri
-from dcgan.workspace import restore
+from dcgan.paths import root_folder
+from dcgan.support.errors import UserError
+from dcgan.tracking.locations import reason, redact_password, store_uri
+from dcgan.tracking.run_log import RunLog
+from dcgan.tracking.stage_outputs import restore
 
 if TYPE_CHECKING:
-    from dcgan.tracking import Store
+    from dcgan.tracking.mlflow_store import Store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,13 +34,13 @@ def run(args: argparse.Namespace) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code  # the records are sent all the same
-    records = Record.all(root)
+    records = RunLog.all(root)
     sent = publish_all(records, uri)
-    print(f"{shown(uri)}: {len(records)} record(s), {sent} of them with something new")
+    print(f"{redact_password(uri)}: {len(records)} record(s), {sent} of them with something new")
     return code
 
 
-def publish_all(records: list[Record], uri: str) -> int:
+def publish_all(records: list[RunLog], uri: str) -> int:
     """Send all of them; returns how many had something new."""
     with talking_to(uri) as store:
         return sum(store.publish(record) > 0 for record in records)
@@ -52,12 +53,12 @@ def talking_to(uri: str) -> Iterator["Store"]:
     Raises:
         UserError: it does not answer, or refuses, at the beginning or later.
     """
-    from dcgan.tracking import STORE_ERRORS, Store
+    from dcgan.tracking.mlflow_store import STORE_ERRORS, Store
 
     try:
         yield Store(uri)
     except STORE_ERRORS as error:
         raise UserError(
-            f"cannot use the store {shown(uri)} ({reason(error)}); start it, or set MLFLOW_TRACKING_URI to another, "
+            f"cannot use the store {redact_password(uri)} ({reason(error)}); start it, or set MLFLOW_TRACKING_URI to another, "
             "then run this again: it goes on where it stopped"
         ) from error

@@ -1,10 +1,10 @@
 """`dcgan report`: the scores of the last run beside those of real data. It ends `make repro`."""
 
 import argparse
-from pathlib import Path
 
-from dcgan.files import read_json
-from dcgan.report import text_table
+from dcgan.evaluation.report import text_table
+from dcgan.paths import REPORT, SAMPLE_GRID, SCORES
+from dcgan.support.files import read_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,8 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     del args
-    print(text_table(read_json("metrics/evaluate.json")))
+    print(text_table(read_json(SCORES)))
     print()
-    for what, path in (("digits", "samples/grid.png"), ("report", "metrics/report.html")):
-        print(f"{what:<9}{Path(path).resolve()}")
+    for what, path in (("digits", SAMPLE_GRID), ("report", REPORT)):
+        print(f"{what:<9}{path.resolve()}")
     print("compare  make ui")

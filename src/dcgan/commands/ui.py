@@ -10,8 +10,9 @@ import time
 import webbrowser
 
 from dcgan.commands.publish import talking_to
-from dcgan.errors import UserError
-from dcgan.store import root_folder, shown, store_uri
+from dcgan.paths import root_folder
+from dcgan.support.errors import UserError
+from dcgan.tracking.locations import redact_password, store_uri
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +55,7 @@ def experiment_id(uri: str) -> str:
 def address(base: str, experiment: str) -> str:
     """The comparison view; MLflow's own front page opens on another kind of project."""
     page = f"experiments/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
-    return f"{shown(base).rstrip('/')}/#/{page}"
+    return f"{redact_password(base).rstrip('/')}/#/{page}"
 
 
 def check_port(port: int) -> None:

@@ -1,0 +1,139 @@
+"""Digit classifiers: one small network and one training recipe, for the extractor and for the judges."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dcgan.support.progress import progress
+
+FEATURES = 128
+
+_one_at_a_time = threading.Lock()
+
+
+class DigitNetwork(nn.Module):
+    """Three convolution blocks (32, 64, 128) and a penultimate layer of 128 numbers.
+
+    It takes images as they lie at rest, uint8 [N, 28, 28] with 0..255, and scales them to [-1, 1] itself,
+    so nobody can feed it another range.
+
+    Args:
+        classes: how many it tells apart.
+        magnified: it also sees the darkest and the brightest 16 grey levels stretched over [-1, 1]: most of a digit's
+            pixels lie there, where a difference of two levels is otherwise lost in the first BatchNorm.
+    """
+
+    def __init__(self, classes: int = 10, magnified: bool = False) -> None:
+        super().__init__()
+        self.magnified = magnified
+        self.body = nn.Sequential(
+            *_block(3 if magnified else 1, 32),  # [N, 32, 14, 14]
+            *_block(32, 64),  # [N, 64, 7, 7]
+            *_block(64, 128),  # [N, 128, 3, 3]
+            nn.Flatten(),  # position stays visible: a digit moved by three pixels is another digit here
+            nn.Linear(128 * 3 * 3, FEATURES),
+            nn.ReLU(inplace=True),
+        )
+        self.head = nn.Linear(FEATURES, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """uint8 [N, 28, 28] -> float32 [N, 128], after the ReLU."""
+        if images.dtype != torch.uint8:
+            raise TypeError(f"images are uint8 with 0..255 here, got {images.dtype}")
+        planes = images[:, None].float() / 127.5 - 1
+        if self.magnified:
+            ends = [images[:, None].clamp(max=16), images[:, None].clamp(min=239) - 239]
+            planes = torch.cat([planes, *(end.float() / 8 - 1 for end in ends)], 1)
+        return self.body(planes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 [N, 28, 28] -> logits [N, classes]."""
+        return self.head(self.features(images))
+
+
+def _block(inputs: int, outputs: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+    ]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a `DigitNetwork` is trained: AdamW, one learning-rate cycle, cross-entropy, fp32."""
+
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 3e-3  # the cycle's peak
+    weight_decay: float = 1e-4
+    magnified: bool = False  # `DigitNetwork`'s
+    shift: int = 0  # images are moved by up to this many pixels each way, anew each time they are seen
+
+    def record(self) -> dict:
+        return asdict(self)
+
+
+def fit(images: Tensor, labels: Tensor, recipe: Recipe, *, seed: int, classes: int = 10, title: str) -> DigitNetwork:
+    """Train a fresh `DigitNetwork` and return it in evaluation mode.
+
+    Args:
+        images: uint8 [N, 28, 28].
+        labels: integers [N] below `classes`.
+        seed: of the initial weights, the order and the shifts; the global generator is left as it was.
+        title: what the progress line says.
+    """
+    network = _fresh_network(seed, classes, recipe.magnified)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
+    steps = recipe.epochs * (len(images) // recipe.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps)
+    labels = labels.long()
+    with progress(title, steps * recipe.batch_size, "images") as bar:
+        for rows in _batches(len(images), recipe, generator):
+            batch = shifted(images[rows], recipe.shift, generator)
+            loss = functional.cross_entropy(network(batch), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            bar.update(len(rows))
+    return network.eval().requires_grad_(False)
+
+
+def _fresh_network(seed: int, classes: int, magnified: bool) -> DigitNetwork:
+    # torch initializes from its global generator, which two fits side by side would share
+    with _one_at_a_time, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return DigitNetwork(classes, magnified).to(memory_format=torch.channels_last)
+
+
+def _batches(count: int, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:
+    for _ in range(recipe.epochs):
+        order = torch.randperm(count, generator=generator)
+        for start in range(0, count - recipe.batch_size + 1, recipe.batch_size):
+            yield order[start : start + recipe.batch_size]
+
+
+def shifted(images: Tensor, reach: int, generator: torch.Generator) -> Tensor:
+    """Move each of uint8 [N, 28, 28] by its own whole-pixel offset, -reach..reach each way, black coming in."""
+    if reach == 0:
+        return images
+    count, height, width = images.shape
+    padded = functional.pad(images, (reach,) * 4)
+    windows = padded.unfold(1, height, 1).unfold(2, width, 1)  # [N, 2 reach + 1, 2 reach + 1, H, W], a view
+    down, right = torch.randint(2 * reach + 1, (2, count), generator=generator)
+    return windows[torch.arange(count), down, right]
+
+
+@torch.inference_mode()
+def predict(network: DigitNetwork, images: Tensor, batch_size: int = 500) -> Tensor:
+    """The likeliest class of each of uint8 [N, 28, 28]: int64 [N]."""
+    return torch.cat([network(part).argmax(1) for part in images.split(batch_size)])

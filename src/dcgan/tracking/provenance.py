@@ -1,0 +1,71 @@
+"""Where a run came from and what it ran on, as tags: what can differ between machines and never enters a result."""
+
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+from pathlib import Path
+
+PACKAGES = ("torch", "torchvision", "torchmetrics", "dvc", "mlflow", "numpy", "scipy")
+# Instruction sets that decide which kernels run, and with them the last bits of a result
+INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+
+
+def environment_tags() -> dict[str, str]:
+    """Versions, platform, processor, Git and DVC. Device, threads and precision are the trainer's to logger."""
+    model, instruction_sets = _processor()
+    machine = {
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "cpu.model": model,
+        "cpu.instruction_sets": instruction_sets,
+        "cpu.cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "version.python": platform.python_version(),
+    }
+    versions = {f"version.{name}": version for name in PACKAGES if (version := _version(name))}
+    return machine | versions | revision_tags()
+
+
+def revision_tags() -> dict[str, str]:
+    """Git and DVC: which code, which experiment. MLflow's own commit tag is the same for every queued experiment
+    (its baseline), so `dvc.exp_name` tells them apart; `git.dirty`: the code differs from the commit."""
+    commit = _git("rev-parse", "HEAD")
+    tags = {
+        "git.commit": commit,
+        "mlflow.source.git.commit": commit,
+        "git.branch": _git("rev-parse", "--abbrev-ref", "HEAD"),
+        "git.dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower() if commit else "",
+        "dvc.exp_name": os.environ.get("DVC_EXP_NAME", ""),
+        "dvc.baseline_rev": os.environ.get("DVC_EXP_BASELINE_REV", ""),
+        "mlflow.source.name": "dvc.yaml",
+        "mlflow.source.type": "PROJECT",
+    }
+    return {key: value for key, value in tags.items() if value}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)  # without importing it: torch and MLflow take seconds
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _git(*arguments: str) -> str:
+    """Git's answer; empty where there is no repository, or no Git."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _processor() -> tuple[str, str]:
+    """Model and the instruction sets that matter, as Linux tells them; the plain name elsewhere."""
+    try:
+        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
+    except OSError:
+        return platform.processor() or platform.machine(), platform.machine()
+    fields = {key.strip(): value.strip() for key, _, value in lines}
+    have = (fields.get("flags") or fields.get("Features") or "").split()
+    return fields.get("model name") or platform.machine(), " ".join(name for name in INSTRUCTION_SETS if name in have)

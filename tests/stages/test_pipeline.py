@@ -1,0 +1,160 @@
+"""The real `dvc repro` on real MNIST with a small budget, in a temporary clone."""
+
+import json
+import re
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from clones import change_params, make_clone, results, run
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory, mnist_dir) -> tuple[Path, str]:
+    """A clone in which `dvc repro` ran once, and what it printed."""
+    folder = make_clone(tmp_path_factory.mktemp("pipeline"), mnist_dir)
+    done = run(folder, "dvc", "repro")
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "commit", "-qm", "ran")
+    return folder, done.stdout + done.stderr
+
+
+def test_every_stage_ran_and_left_its_files(pipeline):
+    folder, printed = pipeline
+    assert re.findall(r"Running stage '(\w+)'", printed) == ["download", "train", "sample", "evaluate"]
+    for name in (
+        "models/generator.safetensors",
+        "models/discriminator.safetensors",
+        "models/generator.pt2",
+        "metrics/curves.csv",
+        "metrics/progress/images-000000000.png",
+        "metrics/progress/images-000003200.png",
+        "metrics/progress/images-000006400.png",
+        "metrics/training/animation.gif",
+        "metrics/training/networks.txt",
+        "samples/images-idx3-ubyte",
+        "samples/labels-idx1-ubyte",
+        "samples/grid.png",
+        "metrics/report.html",
+    ):
+        assert (folder / name).stat().st_size > 0, name
+
+
+def test_the_scores_are_finite_and_say_how_they_were_made(pipeline):
+    folder, _ = pipeline
+    scores = json.loads((folder / "metrics/evaluate.json").read_text())
+    assert scores["fid"] > scores["fid_real"] > 0
+    assert scores["relative_fid"] > 1
+    for name in ("precision", "recall", "coverage", "label_accuracy", "cas"):
+        assert 0 <= scores[name] <= 1
+    assert scores["protocol"]["sample_seed"] == 1000
+    train = json.loads((folder / "metrics/train.json").read_text())
+    assert train["images"] == 6400
+    assert train["precision"] == "fp32"
+
+
+def test_mlflow_has_one_run_with_all_of_it(pipeline):
+    folder, _ = pipeline
+    (run_,) = runs_of(folder, "tags.`model.sha256` != ''")
+    assert run_["status"] == "FINISHED"
+    assert run_["params"]["train.images"] == "6400"
+    assert run_["metrics"]["eval/relative_fid"] > 1
+    assert {"train/loss_g", "train/acc_real", "train/variety", "eval/fid", "eval/kid_x1000"} <= run_["metrics"].keys()
+    assert {"git.commit", "version.torch", "precision", "device"} <= run_["tags"].keys()
+    assert run_["points"] == 100  # log windows of a run of 100 steps
+    assert {"models", "samples", "metrics", "images"} <= set(run_["artifacts"])
+
+
+def test_samples_are_a_data_set_that_torchvision_reads(pipeline, tmp_path):
+    from torchvision.datasets import MNIST
+
+    folder, _ = pipeline
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for split in ("train", "t10k"):
+        for kind in ("images-idx3", "labels-idx1"):
+            (raw / f"{split}-{kind}-ubyte").write_bytes((folder / f"samples/{kind}-ubyte").read_bytes())
+    data = MNIST(tmp_path, train=True)
+    assert len(data) == 2000
+    assert data[0][0].size == (28, 28)
+    assert sorted(set(data.targets.tolist())) == list(range(10))
+
+
+def test_a_second_repro_runs_nothing(pipeline):
+    folder, _ = pipeline
+    assert "Running stage" not in run(folder, "dvc", "repro").stdout
+
+
+def test_a_forced_run_gives_the_same_bytes_and_a_clean_status(pipeline):
+    folder, _ = pipeline
+    before = results(folder)
+    run(folder, "dvc", "repro", "-f", "--single-item", "train")
+    run(folder, "dvc", "repro", "-f", "--single-item", "sample")
+    run(folder, "dvc", "repro", "-f", "--single-item", "evaluate")
+    after = results(folder)
+    assert before.keys() == after.keys()
+    assert [name for name in before if before[name] != after[name]] == []
+    assert run(folder, "git", "status", "--porcelain").stdout == ""
+
+
+def test_changing_the_sample_count_does_not_change_the_training(pipeline):
+    folder, _ = pipeline
+    done = run(folder, "dvc", "repro", "--dry", "-s", "train", check=False)
+    assert "Running stage" not in done.stdout
+    change_params(folder, {"sample": {"count": 1000}})
+    done = run(folder, "dvc", "repro", "--dry")
+    run(folder, "git", "checkout", "-q", "params.yaml")
+    assert "'train'" not in done.stdout.replace("Stage 'train' didn't change", "")
+    assert "'sample'" in done.stdout
+
+
+def test_two_queued_experiments_at_once_run_the_code_that_was_queued(pipeline):
+    folder, _ = pipeline
+    for seed in (11, 12):
+        run(folder, "dvc", "exp", "run", "--queue", "-n", f"seed-{seed}", "-S", f"train.seed={seed}")
+    losses = folder / "src/dcgan/losses.py"
+    kept = losses.read_text()
+    losses.write_text("raise RuntimeError('edited after queueing')\n")
+    run(folder, "dvc", "queue", "start", "-j", "2")
+    wait_until_queue_is_empty(folder)
+    losses.write_text(kept)
+    for seed in (11, 12):
+        assert f"seed-{seed}" in run(folder, "dvc", "exp", "show", "--json").stdout
+        (run_,) = runs_of(folder, f"tags.`dvc.exp_name` = 'seed-{seed}'")
+        assert run_["status"] == "FINISHED"
+        assert run_["params"]["train.seed"] == str(seed)
+        assert run_["metrics"]["eval/relative_fid"] > 1
+    table = run(folder, "dvc", "metrics", "diff", "HEAD", "seed-11").stdout
+    assert "relative_fid" in table
+    run(folder, "dvc", "plots", "diff", "HEAD", "seed-11", "-o", "plots")
+    assert (folder / "plots/index.html").stat().st_size > 0
+
+
+def wait_until_queue_is_empty(folder: Path) -> None:
+    deadline = time.monotonic() + 300
+    while re.search(r"Running|Queued", status := run(folder, "dvc", "queue", "status").stdout):
+        assert time.monotonic() < deadline, status
+        time.sleep(1)
+    assert "Failed" not in status, status
+
+
+READ_RUNS = """
+import json, sys
+from mlflow import MlflowClient
+client = MlflowClient("sqlite:///mlflow.db")
+experiment = client.get_experiment_by_name("dcgan")
+found = []
+for run in client.search_runs([experiment.experiment_id], sys.argv[1]):
+    found.append({
+        "status": run.info.status, "params": run.data.params, "metrics": run.data.metrics, "tags": run.data.tags,
+        "points": len(client.get_metric_history(run.info.run_id, "train/loss_g")),
+        "artifacts": [entry.path for entry in client.list_artifacts(run.info.run_id)],
+    })
+print(json.dumps(found))
+"""
+
+
+def runs_of(folder: Path, query: str) -> list[dict]:
+    """MLflow's runs, read in a process of its own through MLflow's client."""
+    return json.loads(run(folder, sys.executable, "-c", READ_RUNS, query).stdout.splitlines()[-1])
