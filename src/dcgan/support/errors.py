@@ -1,15 +1,15 @@
-"""The one exception for what a user can mend, and how a process ends with it."""
+"""The exception for problems that a user can fix, and how a process ends because of one."""
 
 import functools
 import os
 import sys
 from collections.abc import Callable
 
-READER_GONE = 141  # what a shell reports of a program that wrote into `| head` after head had left
+BROKEN_PIPE_EXIT_CODE = 141  # 128 + SIGPIPE: what a shell reports for a program whose output `| head` stopped reading
 
 
 class UserError(Exception):
-    """A mistake or a state of the machine that the user can mend.
+    """A mistake, or a state of the machine, that the user can fix.
 
     The message is one line: what is wrong, with what value, what is allowed and what to do.
     """
@@ -18,8 +18,11 @@ class UserError(Exception):
 
 
 def exit_on_user_error(main: Callable[..., int | None]) -> Callable[..., None]:
-    """Wrap an entry point: no traceback for a `UserError`, which becomes one line on stderr and its exit code, nor for
-    a reader of the output that has left (`| head`)."""
+    """Wrap an entry point so that expected endings print no traceback.
+
+    A `UserError` becomes one line on stderr and its exit code. When the reader of stdout is gone (`| head`), the
+    process ends silently with `BROKEN_PIPE_EXIT_CODE`. What `main` returns is the exit code; None means 0.
+    """
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> None:
@@ -27,8 +30,8 @@ def exit_on_user_error(main: Callable[..., int | None]) -> Callable[..., None]:
             code = main(*args, **kwargs)
             sys.stdout.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
-            code = READER_GONE
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more at exit
+            code = BROKEN_PIPE_EXIT_CODE
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             code = error.exit_code

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and their hashes."""
+"""Atomic writes, JSON files and hashes of files."""
 
 import hashlib
 import json
@@ -11,10 +11,13 @@ from dcgan.support.errors import UserError
 
 
 def write_atomic(path: str | os.PathLike, data: bytes) -> None:
-    """Write `data` under `path` so that a reader sees the old file or the whole new one, never a part.
+    """Write `data` to `path` so that a reader sees either the old file or the complete new one.
+
+    Missing folders are created.
 
     Raises:
-        UserError: the disk is full or the folder cannot be written; nothing is left behind.
+        UserError: the disk is full or the folder is not writable; the old file, if any, is unchanged, and no partial
+            file is left behind.
     """
     path = Path(path)
     try:
@@ -25,7 +28,7 @@ def write_atomic(path: str | os.PathLike, data: bytes) -> None:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide results from other users
+            os.chmod(temporary, 0o644)  # mkstemp creates 0600, which other users cannot read
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)
@@ -38,12 +41,12 @@ def write_atomic(path: str | os.PathLike, data: bytes) -> None:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Write `value` as readable JSON, atomically. NaN and infinity raise ValueError: they are no JSON."""
+    """Write `value` as indented JSON, atomically. NaN and infinity are not valid JSON and raise ValueError."""
     write_atomic(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Read JSON.
+    """Read a JSON file.
 
     Raises:
         UserError: the file is missing, unreadable or not JSON.
@@ -53,11 +56,15 @@ def read_json(path: str | os.PathLike) -> Any:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); restore it or make it anew") from error
+        raise UserError(f"{path} is not JSON ({error}); restore the file or create it again") from error
 
 
 def sha256(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    Raises:
+        UserError: the file is missing or unreadable.
+    """
     try:
         with open(path, "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

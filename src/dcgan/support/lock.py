@@ -1,4 +1,4 @@
-"""One kind of lock for trainer, records and store: `flock` on a file, which the system lets go when its holder dies."""
+"""File locks between processes, with `flock`: the operating system releases a lock when its holder dies."""
 
 import fcntl
 import json
@@ -16,25 +16,29 @@ POLL_S = 0.02
 
 
 class Taken(UserError):
-    """Somebody else holds the lock."""
+    """Another process holds the lock."""
 
 
 @contextmanager
 def hold(path: str | os.PathLike, what: str, wait: float = 0.5) -> Iterator[None]:
-    """Hold the lock `path` alone; `what` says in a few words to what end, for whoever finds it taken.
+    """Hold the lock `path` exclusively.
 
-    The file stays behind (removing it would let two holders in); only the lock on it counts. `wait` is in seconds:
-    half a second passes over those who only look whether it is held.
+    The file is left behind: only the lock on it counts, and with the file removed two processes could each hold a lock.
+
+    Args:
+        what: the purpose in a few words, shown to whoever finds the lock taken.
+        wait: seconds to keep trying. `is_held` takes the lock for an instant; the default outlasts that.
 
     Raises:
-        Taken: still held after `wait`; names holder, process, machine and since when.
+        Taken: still held after `wait`; the message names process, machine, start and purpose.
+        UserError: the lock file cannot be created.
     """
     stream = _open(path)
     with stream:
         deadline = time.monotonic() + wait
-        while not _try(stream, fcntl.LOCK_EX):
+        while not _try_lock(stream, fcntl.LOCK_EX):
             if time.monotonic() >= deadline:
-                raise Taken(f"{path} is taken {_holder(stream)}; wait for it or end it, then run again")
+                raise Taken(f"{path} is held {_holder(stream)}; wait for that process or stop it, then run again")
             time.sleep(POLL_S)
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time(), "what": what}
         _rewrite(stream, json.dumps(holder).encode())
@@ -45,18 +49,21 @@ def hold(path: str | os.PathLike, what: str, wait: float = 0.5) -> Iterator[None
 
 
 def share(path: str | os.PathLike) -> BinaryIO:
-    """Take the lock together with others who share it, until the returned file is closed or the process dies."""
+    """Hold the lock `path` as one of several, until the returned file is closed or the process dies.
+
+    Waits for as long as another process holds it exclusively.
+    """
     stream = _open(path)
     fcntl.flock(stream, fcntl.LOCK_SH)
     return stream
 
 
 def is_held(path: str | os.PathLike) -> bool:
-    """Whether a living process holds or shares the lock now."""
+    """Whether a living process holds the lock now, exclusively or shared."""
     if not Path(path).exists():
         return False
     with _open(path) as stream:
-        return not _try(stream, fcntl.LOCK_EX)
+        return not _try_lock(stream, fcntl.LOCK_EX)
 
 
 def _open(path: str | os.PathLike) -> BinaryIO:
@@ -67,16 +74,16 @@ def _open(path: str | os.PathLike) -> BinaryIO:
         raise UserError(f"cannot lock {path}: {error.strerror}; make the folder writable, then run again") from error
 
 
-def _try(stream: BinaryIO, kind: int) -> bool:
+def _try_lock(stream: BinaryIO, mode: int) -> bool:
     try:
-        fcntl.flock(stream, kind | fcntl.LOCK_NB)
+        fcntl.flock(stream, mode | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
 def _rewrite(stream: BinaryIO, content: bytes) -> None:
-    with suppress(OSError):  # a full disk: the line only informs, the lock holds without it
+    with suppress(OSError):  # a full disk: the text only informs, the lock works without it
         stream.truncate(0)
         os.pwrite(stream.fileno(), content, 0)
 
@@ -86,5 +93,5 @@ def _holder(stream: BinaryIO) -> str:
         holder = json.loads(os.pread(stream.fileno(), 4096, 0))
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder["since"]))
         return f"by process {holder['pid']} on {holder['host']} since {since} ({holder['what']})"
-    except ValueError:  # the holder has not written its line yet, or only shares the lock
+    except ValueError:  # the holder has not written the text yet, or the lock is a shared one
         return "by another process"

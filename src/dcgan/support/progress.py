@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, a plain line every few seconds elsewhere."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ PLAIN_LINE_EVERY_S = 15.0
 
 
 class _PlainLines:
-    """What `tqdm` shows, as lines a log file can hold."""
+    """The part of tqdm's interface used here, printed as whole lines that suit a log file."""
 
     def __init__(self, description: str, total: int, unit: str, initial: int) -> None:
         self.description, self.total, self.unit = description, total, unit
@@ -30,9 +30,9 @@ class _PlainLines:
     def print_line(self) -> None:
         self.printed = time.monotonic()
         rate = (self.done - self.initial) / max(self.printed - self.started, 1e-9)
-        share = 100 * self.done / max(self.total, 1)
+        percent = 100 * self.done / max(self.total, 1)
         print(
-            f"{self.description}: {self.done:,}/{self.total:,} {self.unit} ({share:.0f} %), {rate:,.0f}/s{self.note}",
+            f"{self.description}: {self.done:,}/{self.total:,} {self.unit} ({percent:.0f} %), {rate:,.0f}/s{self.note}",
             file=sys.stderr,
             flush=True,
         )
@@ -40,9 +40,14 @@ class _PlainLines:
 
 @contextmanager
 def progress(description: str, total: int, unit: str, initial: int = 0) -> Iterator[tqdm | _PlainLines]:
-    """Show how far a piece of work is; call `.update(amount)` on what is yielded.
+    """Show on stderr how far a piece of work has come; call `.update(amount)` on the yielded object.
 
-    On a terminal a bar; otherwise a line each 15 seconds and one at the end.
+    A bar on a terminal; elsewhere a line every 15 seconds and one at the end.
+
+    Args:
+        total: units of work in all, `initial` included.
+        initial: units done before this process started, e.g. by a training that is resumed. They do not count
+            toward the rate.
     """
     if sys.stderr.isatty():
         with tqdm(desc=description, total=total, unit=f" {unit}", unit_scale=True, initial=initial) as bar:

@@ -1,19 +1,20 @@
-"""Requests to stop: signals, and the death of the DVC process that the work belongs to."""
+"""Requests to stop: signals, and the death of the DVC process that started the work."""
 
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+
+import psutil
 
 from dcgan.support.errors import UserError
 
-PARENT_CHECK_S = 1.0
+DVC_CHECK_EVERY_S = 1.0
 
 
 class Interrupted(UserError):
-    """The work was asked to stop and did so in good order."""
+    """The work was asked to stop, and stopped cleanly."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -21,7 +22,7 @@ class Interrupted(UserError):
 
 
 class StopRequest:
-    """Whether a stop was asked for, why, and the exit code that tells so."""
+    """Whether a stop was requested, why, and the exit code to end with. Only the first request counts."""
 
     def __init__(self) -> None:
         self.reason: str | None = None
@@ -34,18 +35,19 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Catch SIGTERM and Ctrl-C, and notice when the `dvc` above is gone; a second signal of a kind acts at once.
+    """Turn SIGTERM, Ctrl-C and the death of the `dvc` process into a request; repeating a signal acts at once.
 
-    DVC killed by SIGKILL leaves its stages running. Without this, a trainer would go on alone beside the next one.
+    A DVC killed with SIGKILL leaves its stages running. Without this check, a trainer would keep running next to the
+    one that the next `dvc repro` starts.
     """
     request = StopRequest()
-    usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def on_signal(number: int, frame: object) -> None:
         request.make(signal.Signals(number).name, 128 + number)
-        signal.signal(number, usual[number])
+        signal.signal(number, previous[number])
 
-    for number in usual:
+    for number in previous:
         signal.signal(number, on_signal)
     done = threading.Event()
     dvc = _dvc_ancestor()
@@ -55,42 +57,33 @@ def stop_requests() -> Iterator[StopRequest]:
         yield request
     finally:
         done.set()
-        for number, handler in usual.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _watch(process: tuple[int, str], request: StopRequest, done: threading.Event) -> None:
-    while not done.wait(PARENT_CHECK_S):
-        if _identity(process[0]) != process:
-            request.make(f"the end of dvc (process {process[0]})", 128 + signal.SIGTERM)
+def _watch(dvc: psutil.Process, request: StopRequest, done: threading.Event) -> None:
+    while not done.wait(DVC_CHECK_EVERY_S):
+        if _has_ended(dvc):
+            request.make(f"the end of dvc (process {dvc.pid})", 128 + signal.SIGTERM)
             return
 
 
-def _dvc_ancestor() -> tuple[int, str] | None:
-    """The nearest ancestor outside of the stage: DVC sets DVC_STAGE for what it starts, not for itself. Linux only."""
-    if "DVC_STAGE" not in os.environ or not Path("/proc/self/environ").exists():
+def _dvc_ancestor() -> psutil.Process | None:
+    """The nearest ancestor outside the stage: DVC sets DVC_STAGE for the commands it starts, not for itself.
+
+    None outside a stage, and when that process belongs to another user.
+    """
+    if "DVC_STAGE" not in os.environ:
         return None
-    pid = os.getppid()
-    while pid > 1:
-        try:
-            inside = b"DVC_STAGE=" in Path(f"/proc/{pid}/environ").read_bytes()
-        except OSError:
-            return None  # another user's process: not ours to watch
-        if not inside:
-            return _identity(pid)
-        pid = int(_stat_fields(pid)[1])
-    return None
-
-
-def _identity(pid: int) -> tuple[int, str] | None:
-    """A process by number and start time (numbers are used again), or None when it is gone or a zombie."""
     try:
-        fields = _stat_fields(pid)
-    except OSError:
+        return next((parent for parent in psutil.Process().parents() if "DVC_STAGE" not in parent.environ()), None)
+    except psutil.Error:
         return None
-    return None if fields[0] == "Z" else (pid, fields[19])
 
 
-def _stat_fields(pid: int) -> list[str]:
-    """Fields of /proc/<pid>/stat from the state on: the name before it may hold spaces and brackets."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+def _has_ended(process: psutil.Process) -> bool:
+    """Whether the process is gone or a zombie. psutil compares start times too: process ids are reused."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
