@@ -1,4 +1,4 @@
-"""MNIST's files are fetched from the first source that has them, and only files with the right hash are written."""
+"""MNIST's files come from the first source that has them, and only files with the right hash are written."""
 
 import gzip
 import http.server
@@ -163,7 +163,7 @@ def test_second_mirror_is_used_when_the_first_is_unreachable(gzipped, tmp_path, 
 def test_missing_and_broken_files_of_a_source_are_reported_and_never_used(
     gzipped, mnist_dir, tmp_path, no_mirror, wheels, capfd
 ):
-    """A folder with one intact file, then a mirror with an intact, a broken and a missing one; the intact ones are kept."""
+    """A folder with one intact file, then a mirror with an intact, a broken and a missing one."""
     folder, site = tmp_path / "folder", tmp_path / "site"
     folder.mkdir()
     site.mkdir()

@@ -1,0 +1,51 @@
+"""How a process ends: exit codes and what the user sees, checked on real processes."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def script(body: str) -> list[str]:
+    """A Python process that runs `body` as the main function of an entry point."""
+    lines = "".join(f"\n    {line}" for line in body.splitlines())
+    imports = "import sys\nfrom dcgan.support.errors import UserError, exit_on_user_error\n"
+    return [sys.executable, "-c", f"{imports}@exit_on_user_error\ndef main():{lines}\nmain()"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "stdout", "stderr"),
+    [
+        ("print('done')", 0, "done\n", ""),
+        ("print('worse')\nreturn 1", 1, "worse\n", ""),
+        ("raise UserError('no such file; create it')", 2, "", "error: no such file; create it\n"),
+        ("class Stopped(UserError):\n    exit_code = 143\nraise Stopped('stopped')", 143, "", "error: stopped\n"),
+    ],
+)
+def test_exit_code_and_message(body, code, stdout, stderr):
+    done = subprocess.run(script(body), capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (code, stdout, stderr)
+
+
+def test_a_bug_keeps_its_traceback():
+    done = subprocess.run(script("raise ValueError('a bug')"), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "ValueError: a bug" in done.stderr
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])  # one line fails in the last flush, many fail in print()
+def test_head_may_stop_reading_without_an_error_message(lines):
+    """The process waits until its reader is gone, as in `dcgan ... | head` with a fast reader."""
+    process = subprocess.Popen(
+        script(f"sys.stdin.read()\nfor _ in range({lines}):\n    print('a line')"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    process.stdin.close()
+    assert process.stderr.read() == ""
+    assert process.wait(30) == 141
+    process.stderr.close()

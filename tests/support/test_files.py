@@ -1,0 +1,114 @@
+"""Atomic writes: the old file or the complete new one, with a full disk, a kill and a folder that is not writable."""
+
+import hashlib
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from dcgan.support.errors import UserError
+from dcgan.support.files import read_json, sha256, write_atomic, write_json
+
+
+@contextmanager
+def file_size_limit(size: int):
+    """A limit on the size of files stands in for the full disk: writing beyond it fails in the same call."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_written_file_is_complete_and_readable_by_others_in_a_new_folder(tmp_path):
+    path = tmp_path / "a" / "b" / "file"
+    write_atomic(path, b"content")
+    assert path.read_bytes() == b"content"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+def test_full_disk_keeps_the_old_file_and_leaves_no_partial_one(tmp_path):
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+    with file_size_limit(1000), pytest.raises(UserError, match=r"cannot write .*file \(5,000 bytes\): File too large"):
+        write_atomic(path, bytes(5000))
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_folder_that_cannot_be_created_is_one_clear_line(tmp_path):
+    (tmp_path / "file").write_bytes(b"not a folder")
+    with pytest.raises(UserError, match=r"cannot write .*below.*; free space or make the folder writable") as caught:
+        write_atomic(tmp_path / "file" / "below", b"content")
+    assert "\n" not in str(caught.value)
+
+
+def test_reader_never_sees_a_partial_file(tmp_path):
+    """One thread replaces a file of a megabyte again and again while this one reads it."""
+    path, contents, done = tmp_path / "file", [bytes([value]) * 2**20 for value in (1, 2)], threading.Event()
+    write_atomic(path, contents[0])
+
+    def replace() -> None:
+        for turn in range(30):
+            write_atomic(path, contents[turn % 2])
+        done.set()
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    reads = 0
+    while not done.is_set():
+        assert path.read_bytes() in contents
+        reads += 1
+    writer.join()
+    assert reads
+
+
+def test_a_kill_in_the_middle_of_writing_keeps_the_old_file(tmp_path):
+    """SIGKILL between writing the temporary file and moving it into place: nothing can be cleaned up."""
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+    code = (
+        "import os, signal, sys; from dcgan.support.files import write_atomic; "
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL); write_atomic(sys.argv[1], b'new')"
+    )
+    assert subprocess.run([sys.executable, "-c", code, path]).returncode == -signal.SIGKILL
+    assert path.read_bytes() == b"old"
+
+
+def test_json_round_trip_ends_with_a_newline(tmp_path):
+    value = {"fid": 1.25, "names": ["a"], "none": None}
+    write_json(tmp_path / "file.json", value)
+    assert read_json(tmp_path / "file.json") == value
+    assert (tmp_path / "file.json").read_text().endswith("}\n")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_json_lacks_are_refused(tmp_path, value):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "file.json", {"fid": value})
+    assert not list(tmp_path.iterdir())
+
+
+def test_unreadable_json_is_one_clear_line(tmp_path):
+    (tmp_path / "file.json").write_text('{"fid": ')
+    with pytest.raises(UserError, match=r"file\.json is not JSON .*; restore the file or create it again") as caught:
+        read_json(tmp_path / "file.json")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"cannot read .*missing\.json: No such file"):
+        read_json(tmp_path / "missing.json")
+
+
+def test_sha256_of_a_file(tmp_path):
+    content = os.urandom(300_000)
+    (tmp_path / "file").write_bytes(content)
+    assert sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+    with pytest.raises(UserError, match="Is a directory"):
+        sha256(tmp_path)
