@@ -1,4 +1,7 @@
-"""The typed schema of params.yaml: each key, its type and its range. It holds no defaults."""
+"""The typed schema of params.yaml: every key, its type and its range. It has no defaults.
+
+Nothing here imports torch, so that a mistake in params.yaml is reported at once.
+"""
 
 import difflib
 import os
@@ -13,7 +16,7 @@ from dcgan.support.errors import UserError
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1)]
-MOST_CLUSTERS = 2000
+MAX_CLUSTERS = 2000  # over all classes
 
 
 class Section(BaseModel):
@@ -24,20 +27,20 @@ class DownloadParams(Section):
     mirror: str | None
 
     @field_validator("mirror")
-    def names_a_folder(cls, mirror: str | None) -> str | None:
+    def mirror_is_a_folder(cls, mirror: str | None) -> str | None:
         scheme, separator, rest = (mirror or "").partition("://")
         local = not separator or (scheme == "file" and rest.startswith(("/", "localhost/")))
         if mirror == "" or not local:
             raise ValueError(
                 f"download.mirror is {mirror!r} and must be a local folder, a file:///absolute/folder URL, "
-                "or null for the public sources"
+                "or null to use the public sources only"
             )
         return mirror
 
 
 class ModelParams(Section):
     conditional: bool
-    clusters_per_class: Annotated[int, Field(ge=1, le=MOST_CLUSTERS)]
+    clusters_per_class: Annotated[int, Field(ge=1, le=MAX_CLUSTERS)]
     latent_size: Annotated[int, Field(ge=2, le=4096)]
     generator_width: Annotated[int, Field(ge=1, le=1024)]
     discriminator_width: Annotated[int, Field(ge=1, le=1024)]
@@ -46,16 +49,17 @@ class ModelParams(Section):
 
     @model_validator(mode="after")
     def clusters_fit(self) -> "ModelParams":
-        if self.clusters > MOST_CLUSTERS:
+        if self.clusters > MAX_CLUSTERS:
             raise ValueError(
-                f"model.clusters_per_class ({self.clusters_per_class}) must be at most {MOST_CLUSTERS // CLASSES} when "
-                "model.conditional is true: each digit is a class; change one of them"
+                f"model.clusters_per_class is {self.clusters_per_class} and must be at most {MAX_CLUSTERS // CLASSES} "
+                f"while model.conditional is true: each of the {CLASSES} digits is a class; lower it, or set "
+                "model.conditional: false"
             )
         return self
 
     @property
     def clusters(self) -> int:
-        """Clusters in all: of each digit when conditional, else of all digits as one class."""
+        """Number of clusters over all classes: each digit is a class if conditional, else all digits form one."""
         return self.clusters_per_class * (CLASSES if self.conditional else 1)
 
 
@@ -79,12 +83,12 @@ class TrainParams(Section):
         if self.batch_size % self.workers:
             raise ValueError(
                 f"train.batch_size ({self.batch_size}) must be a multiple of train.workers ({self.workers}): "
-                "each worker takes an equal share; change one of them"
+                "every worker gets an equal shard of the batch; change one of them"
             )
         if self.images < self.batch_size:
             raise ValueError(
-                f"train.images ({self.images}) is less than train.batch_size ({self.batch_size}): not one step; "
-                "raise the budget"
+                f"train.images ({self.images}) is less than train.batch_size ({self.batch_size}), which leaves no "
+                "training step; raise train.images"
             )
         return self
 
@@ -114,14 +118,14 @@ class Params(Section):
         shard = self.train.batch_size // self.train.workers
         if self.model.minibatch_std and shard % STD_GROUP:
             raise ValueError(
-                f"model.minibatch_std compares groups of {STD_GROUP} images, and a worker's shard of the batch is {shard} "
-                f"(train.batch_size / train.workers): make that a multiple of {STD_GROUP}, or set "
+                f"model.minibatch_std compares groups of {STD_GROUP} images, but a worker's shard of the batch has "
+                f"{shard} (train.batch_size / train.workers); make that a multiple of {STD_GROUP}, or set "
                 "model.minibatch_std: false"
             )
         if self.sample.count < 2 * self.evaluate.images:
             raise ValueError(
                 f"sample.count ({self.sample.count}) must be at least twice evaluate.images ({self.evaluate.images}): "
-                "as many others teach the two-sample test; raise the one or lower the other"
+                "the classifier of the two-sample test trains on as many other digits; raise one or lower the other"
             )
         return self
 
@@ -130,8 +134,8 @@ def load_params(path: str | os.PathLike = "params.yaml") -> Params:
     """Read and check all of params.yaml.
 
     Raises:
-        UserError: missing file, no YAML, unknown key (with the nearest known one), missing key, wrong type,
-            value out of range, values that do not fit together. All problems stand in the one line.
+        UserError: missing file, invalid YAML, unknown key (with the nearest known one), missing key, wrong type,
+            value out of range, or values that do not fit together. One line lists all problems.
     """
     try:
         raw = yaml.safe_load(Path(path).read_text())
@@ -146,16 +150,16 @@ def load_params(path: str | os.PathLike = "params.yaml") -> Params:
 
 
 def _explain(problem: dict) -> str:
-    """One of pydantic's findings in our words: key, value, what is allowed."""
+    """One of pydantic's errors as a clause: key, value, what is allowed."""
     key = ".".join(str(part) for part in problem["loc"])
     match problem["type"]:
         case "extra_forbidden":
             known = _known_keys(problem["loc"][:-1])
             nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
+            hint = f"did you mean {nearest[0]}?" if nearest else f"known keys: {', '.join(known)}"
             return f"unknown key {key}; {hint}"
         case "missing":
-            return f"{key} is missing; every key stands in params.yaml (the committed file has them all)"
+            return f"{key} is missing; every key is required, and the committed params.yaml has them all"
         case "value_error":
             return str(problem["ctx"]["error"])
         case _:

@@ -1,4 +1,4 @@
-"""Every path that two places name, relative to the workspace, and the folder that local state belongs to."""
+"""Paths used in more than one place, relative to the workspace, and the folders of local state."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ TRAIN_METRICS = METRICS / "train.json"
 SCORES = METRICS / "evaluate.json"
 BASELINE = METRICS / "baseline.json"
 CURVES = METRICS / "curves.csv"
-PROGRESS = METRICS / "progress"  # images of the fixed latents, one file per snapshot
+PROGRESS = METRICS / "progress"  # image grids of the fixed latents, one file per snapshot
 TRAINING_FIGURES = METRICS / "training"
 SCORE_FIGURES = METRICS / "figures"
 REAL_BESIDE_GENERATED = SCORE_FIGURES / "real_beside_generated.png"
@@ -31,10 +31,10 @@ REPORT = METRICS / "report.html"
 
 
 def root_folder() -> Path:
-    """The repository whose local state and tracking store are used.
+    """The repository that local state and the tracking store belong to, as an absolute path.
 
-    `DVC_ROOT` in a stage, else the nearest folder upwards with a dvc.yaml, else the current one. In a queued experiment
-    DVC_ROOT is the parent repository, which outlives the experiment's own folder.
+    `DVC_ROOT` in a stage, else the nearest folder with a dvc.yaml, from the current one upwards, else the current one.
+    In a queued experiment DVC_ROOT is the parent repository, which outlives the experiment's temporary folder.
     """
     if named := os.environ.get("DVC_ROOT"):
         return Path(named).resolve()
@@ -43,10 +43,10 @@ def root_folder() -> Path:
 
 
 def local_state(root: Path) -> Path:
-    """Run logs, checkpoints, locks and caches: never in Git, never in DVC."""
+    """Folder of run logs, checkpoints, locks and caches, which are in neither Git nor DVC."""
     return root / ".dcgan"
 
 
 def download_cache(root: Path) -> Path:
-    """What was fetched once and is checked by hash at each use."""
+    """Folder of downloaded files, which are verified by hash every time they are used."""
     return local_state(root) / "cache"

@@ -1,4 +1,4 @@
-"""`dcgan params`: check params.yaml as a whole."""
+"""`dcgan params`: check all of params.yaml."""
 
 import argparse
 
@@ -11,4 +11,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     load_params(args.file)
-    print(f"{args.file}: fine")
+    print(f"{args.file}: OK")
