@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
-from scipy.special import chdtri, ndtr
+from scipy.special import ndtr
 
 from dcgan.gate.baseline import Estimate, Power, Reference
 from dcgan.gate.compare import noise_factor, tolerance
 from dcgan.gate.thresholds import GatedScore, GateSettings
 
 MOST_CANDIDATES = 5
-QUANTILES = (np.arange(10_000) + 0.5) / 10_000
+ESTIMATED_STDS = np.linspace(0.001, 6, 6000)  # in units of the true standard deviation
 
 
 def failure_probability(
@@ -19,9 +19,9 @@ def failure_probability(
 ) -> float:
     """The probability that a candidate fails on this score, when baseline and candidate are both measured again.
 
-    The estimated standard deviation has a scaled chi distribution and is independent of the means, so this is the
-    normal probability of exceeding the limit, averaged over the quantiles of that distribution. Without a floor it
-    is the noncentral t distribution, which `scipy.special.nctdtr` knows; the floor has no such formula.
+    The estimated standard deviation follows a scaled chi distribution, independent of the means: this is the normal
+    probability of exceeding the limit, averaged over that distribution on a grid. Without a floor it is the tail of
+    the noncentral t distribution (scipy.stats.nct), which cannot include one.
 
     Args:
         truth: mean and standard deviation taken for the true ones, and the numbers of runs that estimate them.
@@ -29,10 +29,12 @@ def failure_probability(
         worse_by: how much worse the candidate truly is, on the scale; 0 for an unchanged model.
     """
     freedom = truth.n_std - 1
-    estimated_stds = truth.std * np.sqrt(chdtri(freedom, QUANTILES) / freedom)
-    allowed = tolerance(score, replace(truth, std=estimated_stds), n_candidate, false_alarm_rate)
+    log_density = (freedom - 1) * np.log(ESTIMATED_STDS) - freedom * ESTIMATED_STDS**2 / 2
+    weights = np.exp(log_density - log_density.max())
+    measured = replace(truth, std=truth.std * ESTIMATED_STDS)
+    allowed = tolerance(score, measured, n_candidate, false_alarm_rate)
     noise = max(truth.std * noise_factor(truth.n_mean, n_candidate), 1e-12)  # equal values have no spread
-    return float(np.mean(ndtr((worse_by - allowed) / noise)))
+    return float(np.average(ndtr((worse_by - allowed) / noise), weights=weights))
 
 
 def damage_size(settings: GateSettings, score: GatedScore, mean: float) -> float:
