@@ -123,8 +123,8 @@ def _look_up(source: str, contents: Mapping[Path, Any], key: MetricKey) -> Any:
     for part in key.key.split("."):
         if not isinstance(value, dict) or part not in value:
             raise UserError(
-                f"{source}: {key.file.name} has no {key.key}, which every run of this version has; "
-                "run this version (`dvc repro`) to write it again"
+                f"{source}: {key.file.name} has no {key.key}: another version wrote it; run `dvc repro` with this one, "
+                "or choose another run"
             )
         value = value[part]
     return value
