@@ -103,19 +103,21 @@ def parse_run(settings: GateSettings, source: str, contents: Mapping[Path, Any])
             raise UserError(f"{source}: {path.name} is not a JSON object; run `dvc repro` to write it again")
     context = {name: _look_up(source, contents, key) for name, key in settings.context.items()}
     seed = _look_up(source, contents, settings.seed)
-    scores = {
-        name: float(value)
-        for name, value in contents[settings.scores_file].items()
-        if isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and not name.endswith(settings.ignored_suffixes)
-    }
-    for name, value in scores.items():
-        if not math.isfinite(value):
-            raise UserError(f"{source}: {name} is {value} and must be finite; look at what was evaluated")
+    scores = _finite_scores(settings, source, contents[settings.scores_file])
     for score in settings.gated(context):
         _check_gated(source, score, scores)
     return Run(source, seed, context, scores)
+
+
+def _finite_scores(settings: GateSettings, source: str, content: dict[str, Any]) -> dict[str, float]:
+    scores = {}
+    for name, value in content.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or name.endswith(settings.ignored_suffixes):
+            continue
+        if not math.isfinite(value):
+            raise UserError(f"{source}: {name} is {value} and must be finite; look at what was evaluated")
+        scores[name] = float(value)
+    return scores
 
 
 def _look_up(source: str, contents: Mapping[Path, Any], key: MetricKey) -> Any:
@@ -189,24 +191,32 @@ def parse_baseline(settings: GateSettings, content: Any, label: str) -> Referenc
     Raises:
         UserError: not a baseline, one of another version, or a gated score is missing or has too few values.
     """
-    remedy = f"restore it from Git or measure a new one: `{settings.baseline_command}`"
-    if isinstance(content, dict) and isinstance(content.get("context"), dict):
-        missing = [name for name in settings.context if name not in content["context"]]
-        unknown = [name for name in content["context"] if name not in settings.context]
-        if missing:
-            raise UserError(
-                f"{label} was measured by another version: its context has no {', '.join(missing)}"
-                f"{', but ' + ', '.join(unknown) if unknown else ''}; measure a new one: `{settings.baseline_command}`"
-            )
+    _check_version(settings, content, label)
     try:
         baseline = Baseline.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(f"{label} is not a baseline: {key}: {first['msg']}; {remedy}") from error
-    return reference_from_baseline(
-        settings, baseline, f"{label} ({len(baseline.seeds)} seeds, {baseline.revision[:12]})"
-    )
+        raise UserError(
+            f"{label} is not a baseline: {key}: {first['msg']}; restore it from Git or measure a new one: "
+            f"`{settings.baseline_command}`"
+        ) from error
+    label = f"{label} ({len(baseline.seeds)} seeds, {baseline.revision[:12]})"
+    return reference_from_baseline(settings, baseline, label)
+
+
+def _check_version(settings: GateSettings, content: Any, label: str) -> None:
+    """Refuse a baseline whose context has other keys, before the differences of its other parts hide the reason."""
+    context = content.get("context") if isinstance(content, dict) else None
+    if not isinstance(context, dict):
+        return
+    missing = [name for name in settings.context if name not in context]
+    unknown = [name for name in context if name not in settings.context]
+    if missing:
+        raise UserError(
+            f"{label} was measured by another version: its context has no {', '.join(missing)}"
+            f"{', but ' + ', '.join(unknown) if unknown else ''}; measure a new one: `{settings.baseline_command}`"
+        )
 
 
 def reference_from_baseline(settings: GateSettings, baseline: Baseline, label: str) -> Reference:
