@@ -1,4 +1,4 @@
-"""`dcgan baseline`: train with several seeds as DVC experiments and write down what their scores spread around."""
+"""`dcgan baseline`: train with several seeds as DVC experiments and write down how their scores spread."""
 
 import argparse
 import hashlib
@@ -6,22 +6,24 @@ import os
 import subprocess
 import sys
 
-from dcgan.gate.baseline import Run, build_baseline, reference_of
-from dcgan.gate.markdown import baseline_text, markdown_table
+from dcgan.gate.baseline import Baseline, Run, build_baseline, reference_from_baseline
+from dcgan.gate.markdown import baseline_text, damage_text, markdown_table
 from dcgan.gate.power import plan, powers_of
-from dcgan.gate.revisions import BASELINE, experiments, git, library_versions, read_run_at, resolve
-from dcgan.gate.thresholds import FEWEST_SEEDS
+from dcgan.gate.revisions import experiments, git, library_versions, read_run_at, resolve
+from dcgan.gate_settings import GATE
 from dcgan.params import load_params
 from dcgan.support.errors import UserError
 from dcgan.support.files import write_json
 
 PLANNED_SPREADS = (0.04, 0.05, 0.06, 0.07, 0.08, 0.10)
+PLANNED_BASELINES = (5, 6, 8, 10, 12)
+PLANNED_CANDIDATES = (1, 2, 3)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    wanted = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("--seeds", type=int, metavar="N", help="train with the N seeds after train.seed")
-    wanted.add_argument("--plan", action="store_true", help="only print how many seeds the gate needs at which spread")
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--seeds", type=int, metavar="N", help="train with the N seeds after train.seed")
+    action.add_argument("--plan", action="store_true", help="only print the detection power by number of seeds")
     parser.add_argument(
         "-S",
         "--set-param",
@@ -30,51 +32,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="as for `dvc exp run`: another setting for these runs",
     )
-    parser.add_argument("-o", "--output", default=BASELINE, metavar="FILE", help=f"default: {BASELINE}")
+    parser.add_argument(
+        "-o", "--output", default=str(GATE.baseline_file), metavar="FILE", help=f"default: {GATE.baseline_file}"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     if args.plan:
-        header = ["baseline seeds", "candidate seeds", "false alarms", *(f"{100 * s:.0f} %" for s in PLANNED_SPREADS)]
-        print("How often FID worse by 50 % is caught, by the spread of FID over seeds (std / mean):\n")
-        print(markdown_table(header, plan((5, 6, 8, 10, 12), (1, 2, 3), PLANNED_SPREADS)))
+        print(_plan_text())
         return
-    if args.seeds < FEWEST_SEEDS:
-        raise UserError(f"--seeds is {args.seeds} and must be at least {FEWEST_SEEDS}; `dcgan baseline --plan` helps")
-    first = load_params().train.seed + 1  # train.seed itself is left to the candidate
+    if args.seeds < GATE.fewest_seeds:
+        raise UserError(
+            f"--seeds is {args.seeds} and must be at least {GATE.fewest_seeds}; `dcgan baseline --plan` helps to choose"
+        )
     _check_repository(args.output)
-    revision = resolve("HEAD")
-    runs = [_measured(seed, args.set_param, revision) for seed in range(first, first + args.seeds)]
-    baseline = build_baseline(runs, revision, args.set_param, library_versions())
-    baseline = baseline.model_copy(update={"power": powers_of(reference_of(baseline, args.output))})
+    baseline = _measure(args.seeds, args.set_param, args.output)
     write_json(args.output, baseline.model_dump())
-    print(baseline_text(baseline))
+    print(baseline_text(GATE, baseline))
+
+
+def _plan_text() -> str:
+    header = ["baseline seeds", "candidate seeds", *(f"{100 * spread:.0f} %" for spread in PLANNED_SPREADS)]
+    rows = [
+        [str(n), str(m), *(f"{100 * power:.0f} %" for power in powers)]
+        for n, m, powers in plan(GATE, PLANNED_BASELINES, PLANNED_CANDIDATES, PLANNED_SPREADS)
+    ]
+    return (
+        f"Detection power for {damage_text(GATE.damage)}, by the spread of {GATE.damage.score} over seeds "
+        f"(std / mean).\nFalse-alarm rate: at most {100 * GATE.false_alarm_rate:.2g} %, with any number of seeds.\n\n"
+        f"{markdown_table(header, rows)}"
+    )
+
+
+def _measure(count: int, changes: list[str], label: str) -> Baseline:
+    first = load_params().train.seed + 1  # train.seed itself remains for the candidate
+    revision = resolve("HEAD")
+    runs = [_run_of_seed(seed, changes, revision) for seed in range(first, first + count)]
+    baseline = build_baseline(GATE, runs, revision, changes, library_versions(GATE))
+    power = powers_of(GATE, reference_from_baseline(GATE, baseline, label))
+    return baseline.model_copy(update={"power": power})
 
 
 def _check_repository(output: str) -> None:
-    """A baseline belongs to a commit: what was measured must be what it holds."""
+    """Refuse uncommitted changes: the commit that a baseline names must be what was measured."""
     status = git("status", "--porcelain", "--", ".", f":(exclude){output}")
     if status.returncode:
-        raise UserError(f"a baseline is measured in a Git repository: {' '.join(status.stderr.split())}")
+        raise UserError(f"cannot measure a baseline outside a Git repository: {' '.join(status.stderr.split())}")
     if status.stdout:
         changed = ", ".join(line[3:] for line in status.stdout.splitlines()[:5])
         raise UserError(f"uncommitted changes ({changed}): a baseline belongs to a commit; commit them first")
 
 
-def _measured(seed: int, settings: list[str], revision: str) -> Run:
+def _run_of_seed(seed: int, changes: list[str], revision: str) -> Run:
     """The run of a seed at this revision: the experiment of an earlier attempt, or a new one.
 
-    It runs in a folder of its own (--temp), so that the workspace stays as it is.
+    A new one runs in a temporary folder (--temp), so the workspace is not touched.
     """
-    name = _experiment_name(seed, settings, revision)
+    name = _experiment_name(seed, changes, revision)
     if name not in experiments():
         print(f"seed {seed}: running experiment {name}", file=sys.stderr, flush=True)
-        changes = [f"train.seed={seed}", *settings]
-        _dvc("exp", "run", "--temp", "--name", name, *(part for change in changes for part in ("-S", change)))
-    found = experiments().get(name)
-    if found is None:
+        options = [option for change in (f"train.seed={seed}", *changes) for option in ("-S", change)]
+        _dvc("exp", "run", "--temp", "--name", name, *options)
+    commit = experiments().get(name)
+    if commit is None:
         raise UserError(f"seed {seed}: DVC made no experiment {name}; see its output above, then run this again")
-    run = read_run_at(name, found)
+    run = read_run_at(GATE, name, commit)
     if run.seed != seed:
         raise UserError(
             f"experiment {name} was trained with seed {run.seed} and not {seed}; remove it: dvc exp remove {name}"
@@ -82,14 +104,14 @@ def _measured(seed: int, settings: list[str], revision: str) -> Run:
     return run
 
 
-def _experiment_name(seed: int, settings: list[str], revision: str) -> str:
-    """One name for the same work, so that a second call finds what the first one finished."""
-    key = hashlib.sha256("\n".join([revision, *sorted(settings)]).encode()).hexdigest()[:8]
+def _experiment_name(seed: int, changes: list[str], revision: str) -> str:
+    """The same name for the same work, so that a second call finds what the first one finished."""
+    key = hashlib.sha256("\n".join([revision, *sorted(changes)]).encode()).hexdigest()[:8]
     return f"baseline-{key}-seed-{seed}"
 
 
 def _identity() -> dict[str, str]:
-    """DVC commits experiments, sometimes by way of a stash, and that fails when Git does not know by whom."""
+    """A Git identity where the user has none: DVC commits experiments, which fails without one."""
     if all(git("config", key).returncode == 0 for key in ("user.name", "user.email")):
         return {}
     keys = [f"GIT_{role}_{part}" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")]
@@ -97,17 +119,17 @@ def _identity() -> dict[str, str]:
 
 
 def _dvc(*arguments: str) -> None:
-    # stages call `python`: make it this one, also when its environment is not activated
+    # stages call `python`: put this one first on PATH, even if its virtual environment is not activated
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
     environment = {**_identity(), **os.environ, "PATH": path}
     process = subprocess.Popen([sys.executable, "-m", "dvc", *arguments], stdout=sys.stderr, env=environment)
     try:
         code = process.wait()
     except KeyboardInterrupt:
-        process.wait()  # DVC has the same signal and stops its stage in order
-        raise UserError("interrupted; the same command goes on where it stopped") from None
+        process.wait()  # DVC gets the same signal and stops its stage cleanly
+        raise UserError("interrupted; run the same command again to continue with the unfinished seeds") from None
     if code:
         raise UserError(
             f"`dvc {' '.join(arguments)}` ended with status {code}, see its output above; "
-            "the same command goes on after the seeds that are done"
+            "run the same command again to continue with the unfinished seeds"
         )

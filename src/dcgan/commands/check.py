@@ -1,4 +1,4 @@
-"""`dcgan check`: is the model worse than the baseline, by more than noise?"""
+"""`dcgan check`: is the model worse than the baseline, by more than noise over seeds?"""
 
 import argparse
 import json
@@ -8,7 +8,8 @@ import sys
 from dcgan.gate.compare import compare
 from dcgan.gate.markdown import comparison_json, comparison_text
 from dcgan.gate.power import power_of
-from dcgan.gate.revisions import BASELINE, EVALUATE, library_versions, read_reference, read_run
+from dcgan.gate.revisions import library_versions, read_reference, read_run
+from dcgan.gate_settings import GATE
 from dcgan.support.errors import UserError
 
 
@@ -16,24 +17,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs",
         nargs="*",
-        default=[EVALUATE],
+        default=[str(GATE.scores_file)],
         metavar="RUN",
-        help=f"the candidate's runs, one a seed: an evaluate.json with its train.json beside it, a DVC experiment or "
-        f"a Git revision (default: {EVALUATE})",
+        help="the candidate's runs, one per seed: a scores file with its train.json beside it, a DVC experiment or "
+        f"a Git revision (default: {GATE.scores_file})",
     )
-    parser.add_argument("--baseline", default=BASELINE, metavar="FILE", help=f"default: {BASELINE}")
+    parser.add_argument(
+        "--baseline", default=str(GATE.baseline_file), metavar="FILE", help=f"default: {GATE.baseline_file}"
+    )
     parser.add_argument(
         "--rev",
         metavar="REV",
-        help="take the baseline from this Git revision; one without a baseline is represented by its own "
-        f"{EVALUATE}, with the spread over seeds from the baseline here",
+        help="compare with the baseline of this Git revision; a revision without one is represented by its own "
+        f"{GATE.scores_file}, with the spread over seeds of the baseline here",
     )
-    parser.add_argument("--json", action="store_true", help="JSON to stdout, words to stderr")
+    parser.add_argument("--json", action="store_true", help="JSON to stdout, Markdown to stderr")
 
 
 def run(args: argparse.Namespace) -> int:
     try:
-        comparison = compare(read_reference(args.baseline, args.rev), [read_run(source) for source in args.runs])
+        reference = read_reference(GATE, args.baseline, args.rev)
+        comparison = compare(GATE, reference, [read_run(GATE, source) for source in args.runs])
     except UserError as error:
         _append_to_summary(f"### Gate: not comparable\n\n{error}")
         if args.json:
@@ -41,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
                 json.dumps({"exit_code": error.exit_code, "verdict": "not comparable", "reason": str(error)}, indent=2)
             )
         raise
-    power = power_of(comparison.reference, len(comparison.candidates))
-    text = comparison_text(comparison, power, library_versions())
+    power = power_of(GATE, reference, len(args.runs))
+    text = comparison_text(GATE, comparison, power, library_versions(GATE))
     _append_to_summary(text)
     print(text, file=sys.stderr if args.json else sys.stdout)
     if args.json:
@@ -51,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _append_to_summary(text: str) -> None:
-    """GitHub Actions shows what is appended to this file on the page of the job."""
+    """GitHub Actions shows what is appended to this file on the job's summary page."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return

@@ -1,22 +1,23 @@
-"""What the gate compares: runs, baselines, references, and whether they may be compared at all."""
+"""What the gate compares: runs, baselines, references, and whether they are comparable at all."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dcgan.gate.thresholds import CAUGHT, CONTEXT, FEWEST_SEEDS, Score, gated_scores
+from dcgan.gate.thresholds import GatedScore, GateSettings, MetricKey
 from dcgan.support.errors import UserError
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training with its scores: what metrics/evaluate.json and metrics/train.json say of it."""
+    """One training with its scores, as its metrics files have them."""
 
-    source: str
+    source: str  # a file, a DVC experiment or a Git revision
     seed: int
     context: dict[str, Any]
     scores: dict[str, float]
@@ -38,22 +39,18 @@ class BaselineScore(_Record):
 
 
 class Power(_Record):
-    """What the gate promises with so many candidate seeds, by simulation (dcgan.gate.power)."""
+    """What a comparison with so many candidate seeds is worth (dcgan.gate.power)."""
 
     candidate_seeds: int
-    false_alarms: Number  # share of runs of an unchanged model that fail
-    caught: Number  # share of runs with FID worse by WORSE_FID that FID's own verdict catches
-
-    @property
-    def enough(self) -> bool:
-        return self.false_alarms <= 0.01 and self.caught >= CAUGHT
+    false_alarm_rate: Number  # fraction of unchanged models that fail: an upper bound
+    detection_power: Number  # fraction of models with the damage of the settings that fail
 
 
 class Baseline(_Record):
-    """metrics/baseline.json."""
+    """The baseline file: several runs that differ in their seed alone."""
 
     revision: str
-    settings: list[str]  # what was set for these runs beside the seed, as for `dvc exp run -S`
+    settings: list[str]  # what these runs set besides the seed, as for `dvc exp run -S`
     seeds: list[int]
     context: dict[str, str | int | float | bool | None]
     versions: dict[str, str]
@@ -62,10 +59,21 @@ class Baseline(_Record):
 
 
 @dataclass(frozen=True)
-class Reference:
-    """What a candidate is compared with: the values of a mean, and those that tell the spread over seeds.
+class Estimate:
+    """A score over seeds as estimated from a reference, on the score's scale."""
 
-    Both are the baseline's, except when a single run is the reference: it has no spread of its own.
+    mean: float
+    std: float
+    n_mean: int  # number of values behind `mean`
+    n_std: int  # number of values behind `std`
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a candidate is compared with.
+
+    The mean and the spread over seeds come from the same values, those of a baseline, except when the reference is a
+    single run: its spread is borrowed from a baseline.
     """
 
     label: str
@@ -75,88 +83,95 @@ class Reference:
     context: dict[str, Any]
     versions: dict[str, str]
 
-    @property
-    def own_spread(self) -> bool:
-        return self.values is self.spread_values
+    def estimate(self, score: GatedScore) -> Estimate:
+        values, spread = self.values[score.name], self.spread_values[score.name]
+        mean, std = np.mean(score.to_scale(values)), np.std(score.to_scale(spread), ddof=1)
+        return Estimate(float(mean), float(std), len(values), len(spread))
 
 
-def run_of(source: str, evaluate: Any, train: Any) -> Run:
-    """Check and take over what the two metrics files of a run say.
+# ---- Runs ------------------------------------------------------------------------------------------------------------
+
+
+def parse_run(settings: GateSettings, source: str, contents: Mapping[Path, Any]) -> Run:
+    """Check the metrics files of a run, each by its path in the settings, and take what the gate needs.
 
     Raises:
         UserError: not an object, a key of the context or the seed is missing, a score is NaN or infinite.
     """
-    files = {"evaluate": evaluate, "train": train}
-    for name, content in files.items():
+    for path, content in contents.items():
         if not isinstance(content, dict):
-            raise UserError(f"{source}: {name}.json is not an object of scores; run `dvc repro` to write it anew")
-    context = {name: _find(source, files, file, keys) for name, (file, keys) in CONTEXT.items()}
-    seed = _find(source, files, "train", ("seed",))
-    scores = {
-        name: float(value)
-        for name, value in evaluate.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and not name.endswith("_real")
-    }
-    for name, value in scores.items():
-        if not math.isfinite(value):
-            raise UserError(
-                f"{source}: {name} is {value}, which is no score; find out why (samples/grid.png), then run `dvc repro`"
-            )
-    for score in gated_scores(context):
+            raise UserError(f"{source}: {path.name} is not a JSON object; run `dvc repro` to write it again")
+    context = {name: _look_up(source, contents, key) for name, key in settings.context.items()}
+    seed = _look_up(source, contents, settings.seed)
+    scores = _finite_scores(settings, source, contents[settings.scores_file])
+    for score in settings.gated(context):
         _check_gated(source, score, scores)
     return Run(source, seed, context, scores)
 
 
-def _find(source: str, files: dict[str, Any], file: str, keys: tuple[str, ...]) -> Any:
-    value = files[file]
-    for key in keys:
-        if not isinstance(value, dict) or key not in value:
+def _finite_scores(settings: GateSettings, source: str, content: dict[str, Any]) -> dict[str, float]:
+    scores = {}
+    for name, value in content.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or name.endswith(settings.ignored_suffixes):
+            continue
+        if not math.isfinite(value):
+            raise UserError(f"{source}: {name} is {value} and must be finite; look at what was evaluated")
+        scores[name] = float(value)
+    return scores
+
+
+def _look_up(source: str, contents: Mapping[Path, Any], key: MetricKey) -> Any:
+    value = contents[key.file]
+    for part in key.key.split("."):
+        if not isinstance(value, dict) or part not in value:
             raise UserError(
-                f"{source}: {file}.json has no {'.'.join(keys)}, so nothing tells what the scores were measured on; "
-                "write it anew with this version: `dvc repro`"
+                f"{source}: {key.file.name} has no {key.key}: another version wrote it; run `dvc repro` with this one, "
+                "or choose another run"
             )
-        value = value[key]
+        value = value[part]
     return value
 
 
-def _check_gated(source: str, score: Score, scores: dict[str, float]) -> None:
+def _check_gated(source: str, score: GatedScore, scores: dict[str, float]) -> None:
     if score.name not in scores:
         raise UserError(
             f"{source}: the gated score {score.name} is missing or not a number; run `dvc repro` to evaluate again"
         )
     if score.scale == "log" and scores[score.name] <= 0:
         raise UserError(
-            f"{source}: {score.name} is {scores[score.name]} and must be above 0 (a distance between samples); "
-            "check what was evaluated"
+            f"{source}: {score.name} is {scores[score.name]} and must be above 0 (it is compared on a log scale); "
+            "look at what was evaluated"
         )
 
 
-def build_baseline(runs: list[Run], revision: str, settings: list[str], versions: dict[str, str]) -> Baseline:
+# ---- Baselines -------------------------------------------------------------------------------------------------------
+
+
+def build_baseline(
+    settings: GateSettings, runs: list[Run], revision: str, changes: list[str], versions: dict[str, str]
+) -> Baseline:
     """Mean and spread over seeds of every score that all runs have. `power` is left empty.
+
+    Args:
+        changes: what the runs set besides the seed, as for `dvc exp run -S`.
 
     Raises:
         UserError: too few runs, a seed twice, runs of different contexts.
     """
-    if len(runs) < FEWEST_SEEDS:
-        raise UserError(f"{len(runs)} runs make no baseline: its spread needs at least {FEWEST_SEEDS} seeds")
+    if len(runs) < settings.fewest_seeds:
+        raise UserError(f"a baseline of {len(runs)} runs has no usable spread; give at least {settings.fewest_seeds}")
     check_seeds(runs, taken=[])
     for run in runs[1:]:
-        check_context(run, runs[0].context, runs[0].source)
-    directions = {score.name: score.direction for score in gated_scores(runs[0].context)}
-    names = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
-    scores = {}
-    for name in names:
-        values = [run.scores[name] for run in runs]
-        scores[name] = BaselineScore(
-            mean=float(np.mean(values)),
-            std=float(np.std(values, ddof=1)),
-            n=len(values),
-            direction=directions.get(name),
-            values=values,
-        )
+        check_context(settings, run, runs[0].context, runs[0].source)
+    directions = {score.name: score.direction for score in settings.gated(runs[0].context)}
+    scores = {
+        name: _summarize([run.scores[name] for run in runs], directions.get(name))
+        for name in runs[0].scores
+        if all(name in run.scores for run in runs)
+    }
     return Baseline(
         revision=revision,
-        settings=settings,
+        settings=changes,
         seeds=[run.seed for run in runs],
         context=runs[0].context,
         versions=versions,
@@ -165,39 +180,78 @@ def build_baseline(runs: list[Run], revision: str, settings: list[str], versions
     )
 
 
-def reference_of(baseline: Baseline, label: str) -> Reference:
+def _summarize(values: list[float], direction: Literal["lower", "higher"] | None) -> BaselineScore:
+    mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
+    return BaselineScore(mean=mean, std=std, n=len(values), direction=direction, values=values)
+
+
+def parse_baseline(settings: GateSettings, content: Any, label: str) -> Reference:
+    """A baseline file as reference.
+
+    Raises:
+        UserError: not a baseline, one of another version, or a gated score is missing or has too few values.
+    """
+    _check_version(settings, content, label)
+    try:
+        baseline = Baseline.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        raise UserError(
+            f"{label} is not a baseline: {key}: {first['msg']}; restore it from Git or measure a new one: "
+            f"`{settings.baseline_command}`"
+        ) from error
+    label = f"{label} ({len(baseline.seeds)} seeds, {baseline.revision[:12]})"
+    return reference_from_baseline(settings, baseline, label)
+
+
+def _check_version(settings: GateSettings, content: Any, label: str) -> None:
+    """Refuse a baseline whose context has other keys, before the differences of its other parts hide the reason."""
+    context = content.get("context") if isinstance(content, dict) else None
+    if not isinstance(context, dict):
+        return
+    missing = [name for name in settings.context if name not in context]
+    unknown = [name for name in context if name not in settings.context]
+    if missing:
+        raise UserError(
+            f"{label} was measured by another version: its context has no {', '.join(missing)}"
+            f"{', but ' + ', '.join(unknown) if unknown else ''}; measure a new one: `{settings.baseline_command}`"
+        )
+
+
+def reference_from_baseline(settings: GateSettings, baseline: Baseline, label: str) -> Reference:
     """A baseline as reference.
 
     Raises:
         UserError: a gated score is missing or has too few values.
     """
     values = {name: score.values for name, score in baseline.scores.items()}
-    missing = [name for name in CONTEXT if name not in baseline.context]
-    if missing:
-        raise UserError(f"{label}: the context has no {', '.join(missing)}; make it anew: `dcgan baseline --seeds N`")
-    for score in gated_scores(baseline.context):
+    for score in settings.gated(baseline.context):
         found = values.get(score.name, [])
-        if len(found) < FEWEST_SEEDS or (score.scale == "log" and min(found) <= 0):
+        if len(found) < settings.fewest_seeds or (score.scale == "log" and min(found) <= 0):
             raise UserError(
-                f"{label}: the gated score {score.name} needs at least {FEWEST_SEEDS} values"
-                f"{' above 0' if score.scale == 'log' else ''} and has {found}; make the baseline anew: "
-                "`dcgan baseline --seeds N`"
+                f"{label}: the gated score {score.name} needs at least {settings.fewest_seeds} values"
+                f"{' above 0' if score.scale == 'log' else ''} and has {found}; measure a new baseline: "
+                f"`{settings.baseline_command}`"
             )
     return Reference(label, values, values, baseline.seeds, baseline.context, baseline.versions)
 
 
-def reference_of_run(run: Run, spread: Reference) -> Reference:
-    """A single run as reference, with the spread over seeds taken from a baseline of the same context.
+def reference_from_run(settings: GateSettings, run: Run, spread: Reference) -> Reference:
+    """A single run as reference, with the spread over seeds of a baseline of the same context.
 
-    The seeds are free: the same seed before and after a change is a fair pair.
+    No seed is refused: the same seed before and after a change is a fair pair.
 
     Raises:
         UserError: the contexts differ.
     """
-    check_context(run, spread.context, spread.label)
+    check_context(settings, run, spread.context, spread.label)
     values = {name: [value] for name, value in run.scores.items()}
-    label = f"{run.source} (1 run, seed {run.seed}), spread of {spread.label}"
+    label = f"{run.source} (1 run, seed {run.seed}) with the spread of {spread.label}"
     return Reference(label, values, spread.spread_values, [], run.context, spread.versions)
+
+
+# ---- Comparable? -----------------------------------------------------------------------------------------------------
 
 
 def check_seeds(runs: Iterable[Run], taken: Iterable[int]) -> None:
@@ -208,25 +262,25 @@ def check_seeds(runs: Iterable[Run], taken: Iterable[int]) -> None:
         if run.seed in taken:
             raise UserError(
                 f"not comparable: {run.source} was trained with seed {run.seed}, which is in the baseline "
-                f"({', '.join(map(str, taken))}); train with another: dvc exp run -S train.seed=..."
+                f"({', '.join(map(str, taken))}); train with another seed"
             )
         if run.seed in seen:
             raise UserError(
-                f"not comparable: {seen[run.seed]} and {run.source} were both trained with seed {run.seed} (train.json "
-                "beside each file says so); give runs of different seeds"
+                f"not comparable: {seen[run.seed]} and {run.source} were both trained with seed {run.seed}; "
+                "give runs of different seeds"
             )
         seen[run.seed] = run.source
 
 
-def check_context(run: Run, context: dict[str, Any], label: str) -> None:
-    """Refuse a run whose scores were measured on something else than those of `label`."""
+def check_context(settings: GateSettings, run: Run, context: Mapping[str, Any], label: str) -> None:
+    """Refuse a run whose scores were not measured under the same conditions as those of `label`."""
     differing = [
         f"{name} is {run.context[name]!r} and not {context[name]!r}"
-        for name in CONTEXT
+        for name in settings.context
         if run.context[name] != context[name]
     ]
     if differing:
         raise UserError(
             f"not comparable: in {run.source}, {', '.join(differing)} as in {label}; run with the same settings, "
-            "or measure a baseline for the new ones: `dcgan baseline --seeds N`"
+            f"or measure a baseline for the new ones: `{settings.baseline_command}`"
         )

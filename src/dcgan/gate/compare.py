@@ -1,4 +1,4 @@
-"""The gate: how much worse is more than noise, and the verdict. Pure: values in, values out."""
+"""How much worse is more than noise, and the verdict. Pure: values in, values out."""
 
 import math
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import stdtrit
 
-from dcgan.gate.baseline import Reference, Run, check_context, check_seeds
-from dcgan.gate.thresholds import FALSE_ALARMS, Score, gated_scores
+from dcgan.gate.baseline import Estimate, Reference, Run, check_context, check_seeds
+from dcgan.gate.thresholds import GatedScore, GateSettings
 
 Verdict = Literal["improved", "same", "worse within noise", "REGRESSION"]
 
 
 @dataclass(frozen=True)
-class Row:
-    """A gated score of the comparison; values in the score's unit."""
+class ScoreComparison:
+    """One gated score of reference and candidate; values in the score's unit."""
 
-    score: Score
+    score: GatedScore
     mean: float
     std: float
-    candidate: float  # with several seeds their mean (geometric on a log scale)
+    candidate: float  # the mean over its seeds (geometric on a log scale)
     limit: float  # worse than this fails
     verdict: Verdict
 
@@ -29,27 +29,31 @@ class Row:
 class Comparison:
     reference: Reference
     candidates: list[Run]
-    rows: list[Row]
+    scores: list[ScoreComparison]
 
     @property
     def failed(self) -> bool:
-        return any(row.verdict == "REGRESSION" for row in self.rows)
+        return any(row.verdict == "REGRESSION" for row in self.scores)
 
 
-def tolerance(
-    score: Score, center: Any, std: Any, n_reference: int, n_spread: int, n_candidate: int, alarms: float
-) -> Any:
-    """How much worse a candidate's mean may be, on the score's scale.
+def noise_factor(n_reference: int, n_candidate: int) -> float:
+    """Standard deviation of the difference of two means, in units of the standard deviation of one run."""
+    return math.sqrt(1 / n_reference + 1 / n_candidate)
 
-    A one-sided prediction interval: t-quantile * std * sqrt(1/n_reference + 1/n_candidate), at least the score's floor.
+
+def tolerance(score: GatedScore, reference: Estimate, n_candidate: int, false_alarm_rate: float) -> Any:
+    """How much worse than the reference's mean a candidate's mean may be, on the score's scale.
+
+    A one-sided prediction interval for the mean of n_candidate further runs, t-quantile * std * sqrt(1 / n_mean +
+    1 / n_candidate), at least the score's floor (Hahn & Meeker, Statistical Intervals, 1991). It takes the runs to be
+    independent and normal on the scale. An array as `reference.std` gives an array.
 
     Args:
-        center, std: of the reference, on the scale; scalars or arrays of one shape.
-        n_spread: the number of values behind `std`.
-        alarms: the share of false alarms allowed for this score alone.
+        false_alarm_rate: of this score alone.
     """
-    noise = stdtrit(n_spread - 1, 1 - alarms) * std * math.sqrt(1 / n_reference + 1 / n_candidate)
-    return np.maximum(noise, score.floor(center))
+    quantile = stdtrit(reference.n_std - 1, 1 - false_alarm_rate)
+    noise = quantile * reference.std * noise_factor(reference.n_mean, n_candidate)
+    return np.maximum(noise, score.floor(reference.mean))
 
 
 def verdict_of(worse_by: float, allowed: float, floor: float) -> Verdict:
@@ -61,32 +65,31 @@ def verdict_of(worse_by: float, allowed: float, floor: float) -> Verdict:
     return "improved" if worse_by < -allowed else "same"
 
 
-def compare(reference: Reference, candidates: list[Run]) -> Comparison:
+def compare(settings: GateSettings, reference: Reference, candidates: list[Run]) -> Comparison:
     """The verdict on each gated score of the candidate, whose runs differ in their seed alone.
 
     Raises:
         UserError: a context differs, or a candidate's seed is in the baseline or there twice.
     """
     for run in candidates:
-        check_context(run, reference.context, reference.label)
+        check_context(settings, run, reference.context, reference.label)
     check_seeds(candidates, reference.seeds)
-    gated = gated_scores(reference.context)
-    rows = [_row(score, reference, candidates, FALSE_ALARMS / len(gated)) for score in gated]
-    return Comparison(reference, candidates, rows)
+    rate = settings.false_alarm_rate_per_score(reference.context)
+    scores = [_compare_score(score, reference, candidates, rate) for score in settings.gated(reference.context)]
+    return Comparison(reference, candidates, scores)
 
 
-def _row(score: Score, reference: Reference, candidates: list[Run], alarms: float) -> Row:
-    values, spread = reference.values[score.name], reference.spread_values[score.name]
-    center = float(np.mean(score.to_scale(values)))
-    std = float(np.std(score.to_scale(spread), ddof=1))
+def _compare_score(
+    score: GatedScore, reference: Reference, candidates: list[Run], false_alarm_rate: float
+) -> ScoreComparison:
+    estimate = reference.estimate(score)
     candidate = float(np.mean(score.to_scale([run.scores[score.name] for run in candidates])))
-    allowed = float(tolerance(score, center, std, len(values), len(spread), len(candidates), alarms))
-    verdict = verdict_of(score.worse * (candidate - center), allowed, float(score.floor(center)))
-    return Row(
+    allowed = float(tolerance(score, estimate, len(candidates), false_alarm_rate))
+    return ScoreComparison(
         score=score,
-        mean=float(np.mean(values)),
-        std=float(np.std(spread, ddof=1)),
+        mean=float(np.mean(reference.values[score.name])),
+        std=float(np.std(reference.spread_values[score.name], ddof=1)),
         candidate=float(score.from_scale(candidate)),
-        limit=float(score.from_scale(center + score.worse * allowed)),
-        verdict=verdict,
+        limit=float(score.from_scale(estimate.mean + score.worse_sign * allowed)),
+        verdict=verdict_of(score.worse_sign * (candidate - estimate.mean), allowed, score.floor(estimate.mean)),
     )

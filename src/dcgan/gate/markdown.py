@@ -1,13 +1,13 @@
-"""A comparison in words: Markdown for people, a plain structure for machines."""
+"""Comparisons and baselines as Markdown for people, and as a plain structure for machines."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from dcgan.gate.baseline import Baseline, Power
-from dcgan.gate.compare import Comparison
-from dcgan.gate.thresholds import CAUGHT, WORSE_FID
+from dcgan.gate.baseline import Baseline, Power, Reference
+from dcgan.gate.compare import Comparison, ScoreComparison
+from dcgan.gate.thresholds import Damage, GateSettings
 
 
 def markdown_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -16,66 +16,28 @@ def markdown_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def comparison_text(comparison: Comparison, power: Power, versions: dict[str, str]) -> str:
-    """The whole report: verdict, gated scores, reported ones, what the gate promises, differing library versions."""
-    reference, candidates = comparison.reference, comparison.candidates
-    names = ", ".join(f"{run.source} (seed {run.seed})" for run in candidates)
-    gated = [
-        [
-            row.score.name,
-            row.score.direction,
-            f"{_short(row.mean)} ± {_short(row.std)}",
-            _short(row.candidate),
-            f"{'above' if row.score.worse > 0 else 'below'} {_short(row.limit)}",
-            f"**{row.verdict}**" if row.verdict == "REGRESSION" else row.verdict,
-        ]
-        for row in comparison.rows
-    ]
+def comparison_text(settings: GateSettings, comparison: Comparison, power: Power, versions: dict[str, str]) -> str:
+    """The whole report: verdict, gated scores, reported scores, error rates, library versions that differ."""
+    names = ", ".join(f"{run.source} (seed {run.seed})" for run in comparison.candidates)
     parts = [
         f"### Gate: {'REGRESSION' if comparison.failed else 'fine'}",
-        f"{names} against {reference.label}.",
-        markdown_table(["score", "better", "baseline", "candidate", "fails", "verdict"], gated),
+        f"{names} against {comparison.reference.label}.",
+        markdown_table(
+            ["score", "better", "baseline", "candidate", "fails", "verdict"], map(_gated_row, comparison.scores)
+        ),
     ]
-    reported = _reported(comparison)
-    if reported:
+    if reported := _reported_rows(comparison):
         parts.append(markdown_table(["reported only", "baseline", "candidate"], reported))
-    parts.append(power_text([power]))
-    differing = [
-        f"{name} {reference.versions[name]} -> {version}"
-        for name, version in versions.items()
-        if name in reference.versions and reference.versions[name] != version
-    ]
-    if differing:
-        parts.append(f"Library versions since the baseline (reported, not gated): {', '.join(differing)}.")
+    parts.append(power_text(settings, [power]))
+    if differing := _differing_versions(comparison.reference, versions):
+        parts.append(f"Library versions that differ from the baseline's (reported only): {', '.join(differing)}.")
     return "\n\n".join(parts)
 
 
-def power_text(powers: list[Power]) -> str:
-    """What the gate promises with so many candidate seeds, and what to do when that is too little."""
-    damage = f"FID worse by {100 * (WORSE_FID - 1):.0f} %"
+def baseline_text(settings: GateSettings, baseline: Baseline) -> str:
+    """A new baseline: scores with their spread, false-alarm rate and detection power."""
     rows = [
-        [str(power.candidate_seeds), f"{100 * power.false_alarms:.2f} %", f"{100 * power.caught:.1f} %"]
-        for power in powers
-    ]
-    table = markdown_table(
-        [
-            "candidate seeds (simulated)",
-            "unchanged model fails (at most 1 %)",
-            f"{damage} fails (at least {100 * CAUGHT:.0f} %)",
-        ],
-        rows,
-    )
-    if powers[-1].enough:
-        return table
-    return (
-        f"{table}\n\n**Too few seeds for these figures**: give more candidate seeds, or measure more for the baseline."
-    )
-
-
-def baseline_text(baseline: Baseline) -> str:
-    """A new baseline: scores with their spread, and both simulated figures."""
-    rows = [
-        [name, score.direction or "reported", _short(score.mean), _short(score.std), _share(score.std, score.mean)]
+        [name, score.direction or "reported", _short(score.mean), _short(score.std), _ratio(score.std, score.mean)]
         for name, score in baseline.scores.items()
     ]
     seeds = ", ".join(map(str, baseline.seeds))
@@ -83,9 +45,35 @@ def baseline_text(baseline: Baseline) -> str:
         [
             f"### Baseline: {len(baseline.seeds)} seeds ({seeds}) at {baseline.revision[:12]}",
             markdown_table(["score", "better", "mean", "std", "std / mean"], rows),
-            power_text(baseline.power),
+            power_text(settings, baseline.power),
         ]
     )
+
+
+def power_text(settings: GateSettings, powers: list[Power]) -> str:
+    """False-alarm rate and detection power by candidate seeds, and what to do when the power is too low."""
+    table = markdown_table(
+        [
+            "candidate seeds",
+            f"false-alarm rate (at most {100 * settings.false_alarm_rate:.2g} %)",
+            f"detection power for {damage_text(settings.damage)} (wanted: {100 * settings.damage.wanted_power:.0f} %)",
+        ],
+        (
+            [
+                str(power.candidate_seeds),
+                f"{100 * power.false_alarm_rate:.2f} %",
+                f"{100 * power.detection_power:.1f} %",
+            ]
+            for power in powers
+        ),
+    )
+    if settings.damage.is_detected(powers[-1].detection_power):
+        return table
+    return f"{table}\n\n**Too few seeds to detect that**: give more candidate seeds, or measure a larger baseline."
+
+
+def damage_text(damage: Damage) -> str:
+    return f"{damage.score} worse by {abs(100 * (damage.factor - 1)):.0f} %"
 
 
 def comparison_json(comparison: Comparison, power: Power) -> dict[str, Any]:
@@ -95,38 +83,57 @@ def comparison_json(comparison: Comparison, power: Power) -> dict[str, Any]:
         "reference": comparison.reference.label,
         "candidates": [{"source": run.source, "seed": run.seed} for run in comparison.candidates],
         "scores": {
-            row.score.name: {
-                "direction": row.score.direction,
-                "mean": row.mean,
-                "std": row.std,
-                "candidate": row.candidate,
-                "limit": row.limit,
-                "verdict": row.verdict,
+            compared.score.name: {
+                "direction": compared.score.direction,
+                "mean": compared.mean,
+                "std": compared.std,
+                "candidate": compared.candidate,
+                "limit": compared.limit,
+                "verdict": compared.verdict,
             }
-            for row in comparison.rows
+            for compared in comparison.scores
         },
         "power": power.model_dump(),
     }
 
 
-def _reported(comparison: Comparison) -> list[list[str]]:
+def _gated_row(compared: ScoreComparison) -> list[str]:
+    return [
+        compared.score.name,
+        compared.score.direction,
+        f"{_short(compared.mean)} ± {_short(compared.std)}",
+        _short(compared.candidate),
+        f"{'above' if compared.score.worse_sign > 0 else 'below'} {_short(compared.limit)}",
+        f"**{compared.verdict}**" if compared.verdict == "REGRESSION" else compared.verdict,
+    ]
+
+
+def _reported_rows(comparison: Comparison) -> list[list[str]]:
     """Scores without a verdict that every run of the candidate has."""
-    gated = {row.score.name for row in comparison.rows}
+    gated = {compared.score.name for compared in comparison.scores}
     rows = []
     for name in comparison.candidates[0].scores:
         if name in gated or not all(name in run.scores for run in comparison.candidates):
             continue
-        known = comparison.reference.values.get(name, [])
+        values = comparison.reference.values.get(name, [])
         spread = comparison.reference.spread_values.get(name, [])
-        mean = _short(float(np.mean(known))) if known else "-"
+        mean = _short(float(np.mean(values))) if values else "-"
         std = f" ± {_short(float(np.std(spread, ddof=1)))}" if len(spread) > 1 else ""
         rows.append([name, mean + std, _short(float(np.mean([run.scores[name] for run in comparison.candidates])))])
     return rows
+
+
+def _differing_versions(reference: Reference, versions: dict[str, str]) -> list[str]:
+    return [
+        f"{name} {reference.versions[name]} -> {version}"
+        for name, version in versions.items()
+        if name in reference.versions and reference.versions[name] != version
+    ]
 
 
 def _short(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _share(std: float, mean: float) -> str:
+def _ratio(std: float, mean: float) -> str:
     return f"{100 * std / abs(mean):.1f} %" if mean else "-"

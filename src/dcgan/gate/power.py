@@ -1,108 +1,90 @@
-"""What the gate promises: how often it cries wolf, and how often it sees one. By simulation of the gate's own rule."""
+"""False-alarm rate and detection power of the gate, computed from its own rule."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
+from scipy.special import ndtr
 
-from dcgan.gate.baseline import Power, Reference
-from dcgan.gate.compare import tolerance
-from dcgan.gate.thresholds import FALSE_ALARMS, GATED, WORSE_FID, Score, gated_scores
+from dcgan.gate.baseline import Estimate, Power, Reference
+from dcgan.gate.compare import noise_factor, tolerance
+from dcgan.gate.thresholds import GatedScore, GateSettings
 
-DRAWS = 100_000  # standard error 0.03 % at 1 % false alarms, 0.1 % at 90 % caught
 MOST_CANDIDATES = 5
+ESTIMATED_STDS = np.linspace(0.001, 6, 6000)  # in units of the true standard deviation
 
 
-@dataclass(frozen=True)
-class Seeds:
-    """How many runs stand behind the reference's mean, its spread, and the candidate."""
+def failure_probability(
+    score: GatedScore, truth: Estimate, n_candidate: int, false_alarm_rate: float, worse_by: float
+) -> float:
+    """The probability that a candidate fails on this score, when baseline and candidate are both measured again.
 
-    reference: int
-    spread: int
-    candidate: int
-    own_spread: bool  # mean and spread come from the same runs
+    The estimated standard deviation follows a scaled chi distribution, independent of the means: this is the normal
+    probability of exceeding the limit, averaged over that distribution on a grid. Without a floor it is the tail of
+    the noncentral t distribution (scipy.stats.nct), which cannot include one.
 
-
-@dataclass(frozen=True)
-class Truth:
-    """A score's distribution over seeds: normal on the score's scale."""
-
-    score: Score
-    center: float
-    std: float
-
-
-def simulate(truths: list[Truth], seeds: Seeds, draws: int = DRAWS) -> Power:
-    """Redraw baseline and candidate many times and apply the gate's rule to each.
-
-    Scores are drawn independently of one another. For false alarms that is the careful assumption: scores that
-    move together alarm together, and so in fewer runs. A caught run is one that FID's own verdict fails; the help
-    of the other scores, which a damaged model would give too, is not counted.
+    Args:
+        truth: mean and standard deviation taken for the true ones, and the numbers of runs that estimate them.
+        false_alarm_rate: that the limit is set for.
+        worse_by: how much worse the candidate truly is, on the scale; 0 for an unchanged model.
     """
-    generator = np.random.default_rng(0)
-    failed = np.zeros(draws, dtype=bool)
-    caught = np.zeros(draws, dtype=bool)
-    for truth in truths:
-        worse_by, allowed = _redraw(truth, seeds, FALSE_ALARMS / len(truths), draws, generator)
-        failed |= worse_by > allowed
-        if truth.score.name == "relative_fid":
-            damage = truth.score.to_scale(WORSE_FID * truth.score.from_scale(truth.center)) - truth.center
-            caught |= worse_by + damage > allowed
-    return Power(candidate_seeds=seeds.candidate, false_alarms=float(failed.mean()), caught=float(caught.mean()))
+    freedom = truth.n_std - 1
+    log_density = (freedom - 1) * np.log(ESTIMATED_STDS) - freedom * ESTIMATED_STDS**2 / 2
+    weights = np.exp(log_density - log_density.max())
+    measured = replace(truth, std=truth.std * ESTIMATED_STDS)
+    allowed = tolerance(score, measured, n_candidate, false_alarm_rate)
+    noise = max(truth.std * noise_factor(truth.n_mean, n_candidate), 1e-12)  # equal values have no spread
+    return float(np.average(ndtr((worse_by - allowed) / noise), weights=weights))
 
 
-def _redraw(
-    truth: Truth, seeds: Seeds, alarms: float, draws: int, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """How much worse an unchanged candidate comes out, and what is allowed: [draws] each, on the scale."""
-
-    def runs(count: int) -> np.ndarray:
-        return generator.normal(truth.center, truth.std, (draws, count))
-
-    reference = runs(seeds.reference)
-    spread = reference if seeds.own_spread else runs(seeds.spread)
-    center, std = reference.mean(axis=1), spread.std(axis=1, ddof=1)
-    worse_by = truth.score.worse * (runs(seeds.candidate).mean(axis=1) - center)
-    return worse_by, tolerance(truth.score, center, std, seeds.reference, seeds.spread, seeds.candidate, alarms)
+def damage_size(settings: GateSettings, score: GatedScore, mean: float) -> float:
+    """How much worse the damage of the settings makes its score, on the scale, for a baseline of `mean` (likewise)."""
+    damaged = score.to_scale(settings.damage.factor * score.from_scale(mean))
+    return float(score.worse_sign * (damaged - mean))
 
 
-def power_of(reference: Reference, candidate_seeds: int) -> Power:
-    """Both figures for a comparison with this reference, taking its measured spreads for the true ones."""
-    truths = []
-    for score in gated_scores(reference.context):
-        spread = score.to_scale(reference.spread_values[score.name])
-        center = float(np.mean(score.to_scale(reference.values[score.name])))
-        truths.append(Truth(score, center, float(np.std(spread, ddof=1))))
-    first = truths[0].score.name
-    seeds = Seeds(
-        len(reference.values[first]), len(reference.spread_values[first]), candidate_seeds, reference.own_spread
-    )
-    return simulate(truths, seeds)
+def power_of(settings: GateSettings, reference: Reference, n_candidate: int) -> Power:
+    """Both figures for a comparison with this reference, whose measured spreads are taken for the true ones.
+
+    The false-alarm rate is the sum over the gated scores, an upper bound whatever their correlation (Bonferroni). The
+    detection power counts the damaged score alone, though a damaged model is likely to fail on others too.
+    """
+    rate = settings.false_alarm_rate_per_score(reference.context)
+    false_alarms, power = 0.0, 0.0
+    for score in settings.gated(reference.context):
+        truth = reference.estimate(score)
+        false_alarms += failure_probability(score, truth, n_candidate, rate, worse_by=0.0)
+        if score.name == settings.damage.score:
+            power = failure_probability(score, truth, n_candidate, rate, damage_size(settings, score, truth.mean))
+    return Power(candidate_seeds=n_candidate, false_alarm_rate=false_alarms, detection_power=power)
 
 
-def powers_of(reference: Reference) -> list[Power]:
-    """The figures for 1, 2, ... candidate seeds, up to the number that keeps both promises."""
+def powers_of(settings: GateSettings, reference: Reference) -> list[Power]:
+    """The figures for 1, 2, ... candidate seeds, up to the number that reaches the wanted detection power."""
     powers: list[Power] = []
-    while len(powers) < MOST_CANDIDATES and not (powers and powers[-1].enough):
-        powers.append(power_of(reference, len(powers) + 1))
+    while len(powers) < MOST_CANDIDATES and not (powers and settings.damage.is_detected(powers[-1].detection_power)):
+        powers.append(power_of(settings, reference, len(powers) + 1))
     return powers
 
 
-def plan(baselines: Iterable[int], candidates: Iterable[int], spreads: Iterable[float]) -> list[list[str]]:
-    """Rows of a table: baseline seeds, candidate seeds, false alarms, how often a worse FID is caught at each spread.
+def plan(
+    settings: GateSettings, baselines: Iterable[int], candidates: Iterable[int], spreads: Iterable[float]
+) -> list[tuple[int, int, list[float]]]:
+    """Detection power by the numbers of baseline and candidate seeds: (baseline, candidate, power at each spread).
 
-    Floors are left out (they only lower the false alarms), so this holds for scores of any size.
+    Args:
+        spreads: standard deviations of the damaged score, as fractions of its mean.
+
+    The floor is left out, so that this holds for any mean; it matters only where the noise is small beside it.
     """
+    damaged = next(score for score in settings.scores if score.name == settings.damage.score)
+    bare = replace(damaged, absolute=0.0, relative=0.0)
+    mean = float(bare.to_scale(1.0))
+    size = damage_size(settings, bare, mean)
+    rate = settings.false_alarm_rate / len(settings.scores)
     candidates, spreads = list(candidates), list(spreads)
-    bare = [Score(score.name, score.direction, score.scale, absolute=0.0, relative=0.0) for score in GATED]
-    rows = []
-    for reference in baselines:
-        for candidate in candidates:
-            seeds = Seeds(reference, reference, candidate, own_spread=True)
-            alarms = simulate([Truth(score, 0.0, 1.0) for score in bare], seeds).false_alarms  # the same at any spread
-            # a fifth of the draws: shares of about 90 % are known well enough by them
-            powers = [simulate([Truth(score, 0.0, spread) for score in bare], seeds, DRAWS // 5) for spread in spreads]
-            rows.append(
-                [str(reference), str(candidate), f"{100 * alarms:.2f} %", *(f"{100 * p.caught:.0f} %" for p in powers)]
-            )
-    return rows
+    return [
+        (n, m, [failure_probability(bare, Estimate(mean, spread, n, n), m, rate, size) for spread in spreads])
+        for n in baselines
+        for m in candidates
+    ]

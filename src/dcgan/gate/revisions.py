@@ -1,4 +1,4 @@
-"""Where the gate's numbers come from: files, and Git revisions or DVC experiments."""
+"""Where the gate's numbers come from: files, Git revisions and DVC experiments."""
 
 import json
 import os
@@ -7,84 +7,80 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from dcgan.gate.baseline import Baseline, Reference, Run, reference_of, reference_of_run, run_of
+from dcgan.gate.baseline import Reference, Run, parse_baseline, parse_run, reference_from_run
+from dcgan.gate.thresholds import GateSettings
 from dcgan.support.errors import UserError
 from dcgan.support.files import read_json
 
-EVALUATE = "metrics/evaluate.json"
-TRAIN = "metrics/train.json"
-BASELINE = "metrics/baseline.json"
-LIBRARIES = ("torch", "torchvision", "torchmetrics", "numpy", "scipy")
+
+def library_versions(settings: GateSettings) -> dict[str, str]:
+    """Versions of the libraries whose changes can move a score a little; reported beside a comparison."""
+    return {name: version(name) for name in settings.libraries}
 
 
-def library_versions() -> dict[str, str]:
-    """Versions that can move a score a little; reported beside a comparison."""
-    return {name: version(name) for name in LIBRARIES}
-
-
-def read_run(source: str) -> Run:
-    """A run from an evaluate.json (train.json beside it), or from a Git revision or DVC experiment.
+def read_run(settings: GateSettings, source: str) -> Run:
+    """A run from its scores file (with its other metrics files in their usual places beside it), or from a Git revision
+    or DVC experiment.
 
     Raises:
         UserError: what is named does not exist, or the files are not those of a run.
     """
     if source.endswith(".json") or os.path.exists(source):
-        return run_of(source, read_json(source), read_json(Path(source).with_name("train.json")))
-    return read_run_at(source, resolve(source))
+        return parse_run(
+            settings, source, {path: read_json(_beside(settings, source, path)) for path in settings.files}
+        )
+    return read_run_at(settings, source, resolve(source))
 
 
-def read_run_at(name: str, commit: str) -> Run:
+def _beside(settings: GateSettings, source: str, path: Path) -> Path:
+    """Where the metrics file `path` of the run is whose scores file is `source`."""
+    if path == settings.scores_file:
+        return Path(source)
+    return Path(source).parent / os.path.relpath(path, settings.scores_file.parent)
+
+
+def read_run_at(settings: GateSettings, name: str, commit: str) -> Run:
     """A run from the metrics files of a commit, which is called `name` in messages."""
-    files = {path: read_at(commit, path) for path in (EVALUATE, TRAIN)}
-    missing = [path for path, content in files.items() if content is None]
+    contents = {path: read_at(commit, path) for path in settings.files}
+    missing = [str(path) for path, content in contents.items() if content is None]
     if missing:
-        raise UserError(f"revision {name} ({commit[:12]}) has no {' and no '.join(missing)}; choose one that has")
-    return run_of(name, files[EVALUATE], files[TRAIN])
+        raise UserError(
+            f"revision {name} ({commit[:12]}) has no {' and no '.join(missing)}; choose a revision that has"
+        )
+    return parse_run(settings, name, contents)
 
 
-def read_reference(path: str, revision: str | None) -> Reference:
+def read_reference(settings: GateSettings, path: str, revision: str | None) -> Reference:
     """What to compare with: the baseline file, here or at a revision.
 
-    A revision without one is represented by its own single run (metrics/evaluate.json); the spread over seeds
-    is then that of the baseline file here.
+    A revision without a baseline is represented by its own single run, with the spread over seeds of the baseline file
+    here.
 
     Raises:
         UserError: nothing to compare with, or it is not valid.
     """
     if revision is None:
         if not os.path.exists(path):
-            raise UserError(f"there is no baseline {path}; measure one: `dcgan baseline --seeds N`, or use --rev REV")
-        return _baseline(read_json(path), path)
+            raise UserError(
+                f"there is no baseline {path}; measure one: `{settings.baseline_command}`, or use --rev REV"
+            )
+        return parse_baseline(settings, read_json(path), path)
     commit = resolve(revision)
-    known = read_at(commit, path)
-    if known is not None:
-        return _baseline(known, f"{path} of {revision}")
-    if read_at(commit, EVALUATE) is None:
-        raise UserError(f"revision {revision} ({commit[:12]}) has neither {path} nor {EVALUATE}; choose another")
-    return reference_of_run(read_run_at(revision, commit), read_reference(path, None))
-
-
-def _baseline(content: Any, label: str) -> Reference:
-    try:
-        baseline = Baseline.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the file"
+    content = read_at(commit, path)
+    if content is not None:
+        return parse_baseline(settings, content, f"{path} of {revision}")
+    if read_at(commit, settings.scores_file) is None:
         raise UserError(
-            f"{label} is no baseline: {key}: {first['msg']}; restore it from Git or make it anew: "
-            "`dcgan baseline --seeds N`"
-        ) from error
-    runs = f"{len(baseline.seeds)} seeds, {baseline.revision[:12]}"
-    return reference_of(baseline, f"{label} ({runs})")
+            f"revision {revision} ({commit[:12]}) has neither {path} nor {settings.scores_file}; choose another"
+        )
+    return reference_from_run(settings, read_run_at(settings, revision, commit), read_reference(settings, path, None))
 
 
 # ---- Git -------------------------------------------------------------------------------------------------------------
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Git here, in plain English. The caller looks at the exit status."""
+    """Run Git in the current folder, with untranslated messages. The caller checks the exit status."""
     try:
         return subprocess.run(
             ["git", *arguments], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}, check=False
@@ -116,12 +112,12 @@ def resolve(revision: str) -> str:
             "in GitHub Actions: actions/checkout with fetch-depth: 0)"
         )
     raise UserError(
-        f"unknown revision {revision}; git branch --all and dvc exp list show what there is, git fetch gets more"
+        f"unknown revision {revision}; `git branch --all` and `dvc exp list` show what there is, `git fetch` gets more"
     )
 
 
 def experiments() -> dict[str, str]:
-    """DVC experiments: name -> commit. One of the current commit hides one of the same name elsewhere.
+    """DVC experiments: name -> commit. Of two with the same name, the one started from the current commit counts.
 
     DVC keeps them as refs/exps/<2 digits>/<38 digits of the commit they started from>/<name>.
     """
@@ -133,7 +129,7 @@ def experiments() -> dict[str, str]:
     return {reference.rsplit("/", 1)[1]: commit for commit, reference in entries}
 
 
-def read_at(commit: str, path: str) -> Any | None:
+def read_at(commit: str, path: str | Path) -> Any | None:
     """The JSON file `path` (relative to the current folder) of a commit; None if the commit does not have it."""
     shown = git("show", f"{commit}:./{os.path.relpath(path)}")
     if shown.returncode == 0:

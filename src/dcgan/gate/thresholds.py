@@ -1,31 +1,26 @@
-"""Settings of the gate, all of them: which scores decide, what too little is, what must be equal to compare."""
+"""Settings of the gate: which scores can fail a run, what must be equal to compare two, and where both are found."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-# An unchanged model may fail 1 run in 100; the tenth below that covers the error of the simulation that checks it.
-# Shared out equally among the gated scores (Bonferroni), it holds whatever the correlation between them.
-FALSE_ALARMS = 0.009
-WORSE_FID = 1.5  # the damage that must be caught ...
-CAUGHT = 0.9  # ... this often
-FEWEST_SEEDS = 3  # the spread of two runs says next to nothing
-
 
 @dataclass(frozen=True)
-class Score:
-    """A gated score: where better lies, and how much worse is too little to matter whatever the noise."""
+class GatedScore:
+    """A score that can fail a run, and the smallest difference that matters, whatever the noise."""
 
     name: str
-    direction: Literal["lower", "higher"]
+    direction: Literal["lower", "higher"]  # which is better
     scale: Literal["linear", "log"]  # log where the spread over seeds grows with the value
     absolute: float  # in the score's own unit
-    relative: float  # share of the baseline's mean
-    needs_labels: bool = False  # a plain, unconditional model does not have it
+    relative: float  # fraction of the baseline's mean
+    only_if: str | None = None  # gated only where this key of the context is true
 
     @property
-    def worse(self) -> int:
+    def worse_sign(self) -> int:
         """+1 if a larger value is worse, -1 if a smaller one is."""
         return 1 if self.direction == "lower" else -1
 
@@ -35,42 +30,64 @@ class Score:
     def from_scale(self, value: Any) -> Any:
         return np.exp(value) if self.scale == "log" else value
 
-    def floor(self, center: Any) -> Any:
-        """Smallest difference that counts, on the scale, at a baseline of `center` (on the scale too)."""
-        value = np.abs(self.from_scale(center))
-        smallest = np.maximum(self.absolute, self.relative * value)
-        return np.log1p(smallest / value) if self.scale == "log" else smallest
+    def floor(self, center: float) -> float:
+        """Smallest difference that matters, on the scale, for a baseline whose mean on the scale is `center`."""
+        value = abs(float(self.from_scale(center)))
+        smallest = max(self.absolute, self.relative * value)
+        return float(np.log1p(smallest / value)) if self.scale == "log" else smallest
 
 
-# Quality, variety, obedience, usefulness: one score each, because every further one costs power (docs/gate.md).
-GATED = (
-    # 0.05: real images against real ones move this much by the choice of images alone
-    Score("relative_fid", "lower", "log", absolute=0.05, relative=0.05),
-    # the diversity measure: a collapsed generator can keep a moderate FID and perfect agreement
-    Score("recall", "higher", "linear", absolute=0.01, relative=0.0),
-    # 20 digits of 10,000, about two standard errors of a count at 99 %
-    Score("label_accuracy", "higher", "linear", absolute=0.002, relative=0.0, needs_labels=True),
-    Score("cas", "higher", "linear", absolute=0.002, relative=0.0, needs_labels=True),
-)
+@dataclass(frozen=True)
+class Damage:
+    """The damage that the gate is meant to detect, as the value of one score times a factor."""
 
-# What must be equal for two scores to mean the same thing: name -> (file, keys on the way).
-# Library versions are only reported.
-CONTEXT = {
-    "protocol_version": ("evaluate", ("protocol", "version")),
-    "features_sha256": ("evaluate", ("protocol", "features_sha256")),
-    "n_generated": ("evaluate", ("protocol", "n_generated")),
-    "n_real": ("evaluate", ("protocol", "n_real")),
-    "n_samples": ("evaluate", ("protocol", "n_samples")),  # what the judge behind cas learns from
-    "class_mix": ("evaluate", ("protocol", "class_mix")),
-    "sample_seed": ("evaluate", ("protocol", "sample_seed")),
-    "evaluate_seed": ("evaluate", ("protocol", "evaluate_seed")),
-    "conditional": ("train", ("conditional",)),
-    "images": ("train", ("images",)),  # the training budget
-    "device": ("train", ("device",)),  # its class: cpu, cuda
-    "precision": ("train", ("precision",)),
-}
+    score: str  # a gated score without `only_if`
+    factor: float  # above 1 where lower is better, else below 1
+    wanted_power: float  # the fraction of such runs that must fail
+
+    def is_detected(self, power: float) -> bool:
+        return power >= self.wanted_power
 
 
-def gated_scores(context: dict[str, Any]) -> list[Score]:
-    """The scores that decide for such a model."""
-    return [score for score in GATED if context["conditional"] or not score.needs_labels]
+@dataclass(frozen=True)
+class MetricKey:
+    """A value in a metrics file."""
+
+    file: Path  # relative to the repository
+    key: str  # dotted where nested, as in `dvc metrics show`
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """All that the gate has to know about a project.
+
+    Raises:
+        ValueError: `damage` names a score that is not always gated.
+    """
+
+    scores_file: Path  # a flat JSON object of numbers; other entries are ignored
+    baseline_file: Path
+    baseline_command: str  # what a user runs to measure a new baseline
+    scores: tuple[GatedScore, ...]
+    seed: MetricKey
+    context: Mapping[str, MetricKey]  # equal in both runs, or their scores do not mean the same thing
+    damage: Damage
+    false_alarm_rate: float  # fraction of unchanged models that may fail, over all gated scores together
+    fewest_seeds: int = 3  # the spread of two runs says next to nothing
+    ignored_suffixes: tuple[str, ...] = ()  # of numbers in scores_file that are no scores of the model
+    libraries: tuple[str, ...] = ()  # packages whose versions are reported beside a comparison
+    files: tuple[Path, ...] = field(init=False)  # the metrics files of a run, scores first
+
+    def __post_init__(self) -> None:
+        if self.damage.score not in [score.name for score in self.scores if score.only_if is None]:
+            raise ValueError(f"damage.score is {self.damage.score!r} and must be a gated score without only_if")
+        named = [self.scores_file, self.seed.file, *(key.file for key in self.context.values())]
+        object.__setattr__(self, "files", tuple(dict.fromkeys(named)))
+
+    def gated(self, context: Mapping[str, Any]) -> list[GatedScore]:
+        """The scores that can fail a run of this context."""
+        return [score for score in self.scores if score.only_if is None or context[score.only_if]]
+
+    def false_alarm_rate_per_score(self, context: Mapping[str, Any]) -> float:
+        """An equal part for each gated score, so that the sum holds whatever their correlation (Bonferroni)."""
+        return self.false_alarm_rate / len(self.gated(context))
