@@ -1,63 +1,63 @@
-# Everything runs in .venv, which the first target that needs it creates. Nothing outside of this folder is written,
-# but for the caches of pip, DVC and matplotlib.
+# Everything runs in .venv, which is created when it is first needed. Outside this folder, only the caches of pip, DVC
+# and matplotlib are written.
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: repro long test test-faults ui check check-small bench figures screenshots lock format
 
-repro: .venv/ready  ## the whole pipeline: download, train, sample, evaluate
-	@git config user.email >/dev/null || echo "note: Git has no user.email; dvc exp run --queue needs one (git config user.email ...)"
+repro: .venv/ready  ## run the pipeline: download, train, sample, evaluate
+	@git config user.email >/dev/null || echo "note: git user.email is not set, and dvc exp run --queue needs it (git config user.email ...)"
 	@dcgan params
 	@dvc repro
 	@dcgan report
 
-test: .venv/ready  ## the tests, about 5 minutes on 2 cores
+test: .venv/ready  ## run the tests: about 5 minutes on 2 cores
 	pytest -n 2 --dist loadfile -m "not faults"
 
-test-faults: .venv/ready  ## kills, full disks and dead servers, many of them; about ten minutes
+test-faults: .venv/ready  ## run the long tests with kills, full disks and dead servers: about 10 minutes
 	pytest -s -m faults
 
-ui: .venv/ready  ## compare runs in the browser
+ui: .venv/ready  ## compare runs in MLflow
 	@dcgan ui
 
-check: .venv/ready  ## compare the last scores with the baseline: exit 0 fine, 1 regression, 2 not comparable
+check: .venv/ready  ## compare the last scores with the baseline: exit 0 OK, 1 regression, 2 not comparable
 	@dcgan check
 
-check-small: .venv/ready  ## a small pipeline in a folder of its own, against a small baseline: minutes, for CI
+check-small: .venv/ready  ## run a small pipeline in a temporary folder and compare it with a small baseline: minutes, for CI
 	@dvc exp remove -q small-pipeline 2>/dev/null || true
 	dvc exp run --temp --name small-pipeline $$(python -c "import json; print(*('-S ' + s for s in json.load(open('metrics/small_baseline.json'))['settings']))")
 	dcgan check small-pipeline --baseline metrics/small_baseline.json
 
-bench: .venv/ready  ## images per second, beside the usual tutorial loop
+bench: .venv/ready  ## measure images per second, next to the usual tutorial loop
 	@dvc repro -q download
 	python benchmarks/speed.py
 
-figures: .venv/ready  ## the README's pictures, from the last run
+figures: .venv/ready  ## copy the pictures of the last run to docs/images
 	cp metrics/figures/real_beside_generated.png docs/images/generated_and_real.png
 	cp metrics/training/animation.gif docs/images/training.gif
 	cp metrics/training/curves.png metrics/training/networks.png docs/images/
 	dcgan draw 2026 --seed 7 --generator models/ready_made_generator.safetensors -o docs/images/year.png
 
-long: .venv/ready  ## twice the width, more images: half an hour of training, a quarter of scoring; renews the ready-made generator
+long: .venv/ready  ## train at twice the width on more images, and replace the ready-made generator: about 45 minutes
 	@dvc exp remove -q long 2>/dev/null || true
 	dvc exp run --temp --name long -S model.latent_size=65 -S model.generator_width=32 -S model.discriminator_width=32 \
 		-S train.images=3000000 -S evaluate.inception=true
 	dvc get . models/generator.safetensors --rev long --force -o models/ready_made_generator.safetensors
 	dvc get . metrics/evaluate.json --rev long --force -o metrics/long_run.json
 
-screenshots: .venv/ready  ## the README's pictures of MLflow; needs chromium
+screenshots: .venv/ready  ## take the pictures of MLflow for the docs; needs Chromium
 	python docs/screenshots.py
 
-lock: .venv/ready  ## requirements.txt anew, from the ranges in pyproject.toml
+lock: .venv/ready  ## resolve requirements.txt from the ranges in pyproject.toml
 	uv pip compile -q --universal --all-extras --python-version 3.11 pyproject.toml -o requirements.txt
 
-format: .venv/ready
+format: .venv/ready  ## format and lint with ruff
 	ruff format .
 	ruff check --fix .
 
 .venv/ready: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or newer is needed, and $(PYTHON) is " + sys.version.split()[0] + "; name one: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or newer is required, but $(PYTHON) is " + sys.version.split()[0] + "; choose another: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .

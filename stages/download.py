@@ -1,4 +1,4 @@
-"""Stage download: MNIST's four files into data/raw, verified."""
+"""Stage download: put MNIST's four files into data/raw and verify them."""
 
 from dcgan.data.download import fetch
 from dcgan.params import load_params

@@ -1,4 +1,4 @@
-"""What several test modules share."""
+"""Fixtures used by several test modules."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ from dcgan.support.lock import hold
 
 ROOT = Path(__file__).parents[1]
 
-torch.set_num_threads(1)  # the suite runs in two processes; threads of theirs would only wait for each other
+torch.set_num_threads(1)  # the suite runs in two processes; more threads would only compete for the cores
 
 
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path:
-    """A folder with MNIST's four files, verified; only to be read. Fetched once, then kept between test runs."""
-    kept = ROOT / ".pytest_cache" / "mnist"
-    with hold(kept.with_suffix(".lock"), "fetching MNIST for the tests", wait=120):  # test processes side by side
-        if any(problem(kept / name) for name in FILES):
+    """A folder with MNIST's four files, verified. Read-only for tests. Fetched once, then reused by later test runs."""
+    folder = ROOT / ".pytest_cache" / "mnist"
+    with hold(folder.with_suffix(".lock"), "fetching MNIST for the tests", wait=120):  # pytest -n 2: two processes
+        if any(problem(folder / name) for name in FILES):
             raw = ROOT / "data" / "raw"
-            fetch(kept, None if any(problem(raw / name) for name in FILES) else str(raw))
-    return kept
+            fetch(folder, None if any(problem(raw / name) for name in FILES) else str(raw))
+    return folder

@@ -37,6 +37,7 @@ def test_imports_keep_to_the_contracts():
         ("gate.thresholds", "scores"),
         ("gate.compare", "images"),
         ("gate.compare", "constants"),
+        ("gate.compare", "gate_settings"),
         ("gate.compare", "commands.check"),
         ("gan.trainer", "cli"),
         ("params", "commands.params"),
