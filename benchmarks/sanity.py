@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def reordered(train: Digits, test: Digits) -> Digits:
-    """All training images, the first 10,000 with the test set's class counts, like the digits that stage sample writes."""
+    """All training images, the first 10,000 with the test set's class counts, like generated samples."""
     first = class_matched_rows(train.labels, test.labels)
     others = np.random.default_rng(SEED).permutation(np.setdiff1d(np.arange(len(train.images)), first))
     return train.rows(np.concatenate([first, others]))

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: real beside generated digits, and generated digits beside their nearest training images."""
+"""Pictures of an evaluation: real beside generated digits, and the closest pairs of generated and training image."""
 
 import numpy as np
 
