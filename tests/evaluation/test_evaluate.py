@@ -8,6 +8,7 @@ from dcgan.evaluation.evaluate import (
     Digits,
     Evaluation,
     FeatureScorer,
+    QuickScores,
     Settings,
     check_finite,
     check_samples,
@@ -73,6 +74,13 @@ class TestMonotonicity:
     def test_one_image_repeated(self, scorer, real):
         half = np.where(np.arange(1000) < 500, np.arange(1000), 0)
         self.check(scorer, [real, real.rows(half), real.rows(np.zeros(1000, dtype=int))])
+
+
+def test_quick_scores_are_the_feature_scores_with_relative_fid(mnist, real, scorer):
+    expected, _ = scorer.score(real)
+    stored = load_feature_extractor().metadata["real_scores"]
+    found = QuickScores(mnist[1].images[:1000], seed=1)(*real)
+    assert found == expected | {"relative_fid": expected["fid"] / stored["fid"]}
 
 
 class TestLabels:
