@@ -1,10 +1,10 @@
 """Does generated data help a classifier that has few real digits?
 
-For each number of real images and each seed: a generator is trained on those images alone and writes 60,000 digits; a
-classifier then learns from the real images, and from real and generated ones half and half, each with and without
-shifts by 2 pixels. All see 120,000 images, so none gets more steps; all are judged on MNIST's test set.
+For each number of real images and each seed, a generator is trained on those images alone and generates 60,000 digits.
+Classifiers are then trained on the real images only, and on real and generated ones half and half, each with and
+without random shifts by 2 pixels: all on 120,000 images, so none gets more steps, and all tested on MNIST's test set.
 
-    python benchmarks/augmentation.py --seeds 1 2 3 --update docs/scores.md       (33 minutes of processor time)
+    python benchmarks/augmentation.py --seeds 1 2 3 --update docs/scores.md       (33 minutes of CPU time)
 """
 
 import argparse
@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dcgan import device as hardware
 from dcgan.data.mnist import load_split
-from dcgan.evaluation.classifier import Recipe, fit, predict
+from dcgan.evaluation.classifier import Recipe, accuracy, fit
 from dcgan.evaluation.evaluate import Digits
 from dcgan.evaluation.report import between_markers
 from dcgan.evaluation.threads import run_in_threads
+from dcgan.gan import device as hardware
 from dcgan.gan.sampling import generate, label_sequence, latents
 from dcgan.gan.trainer import Trainer
 from dcgan.params import Params, load_params
@@ -29,36 +29,38 @@ from dcgan.support.files import write_atomic
 from dcgan.support.progress import progress
 
 GENERATED = 60_000
-SEEN = 120_000  # images that each classifier sees
-RECIPES = {"as they are": Recipe(epochs=1), "with shifts": Recipe(epochs=1, shift=2)}
+TRAINED_ON = 120_000  # images, for each classifier
+RECIPES = {"none": Recipe(epochs=1), "shifts": Recipe(epochs=1, shift=2)}
 MARKER = "augmentation table"
 
 
 @exit_on_user_error
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000], help="real images")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000], help="numbers of real images")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--gan-images", type=int, default=120_000, help="budget of each generator's training")
+    parser.add_argument("--gan-images", type=int, default=120_000, help="training budget of each generator")
     parser.add_argument("--update", type=Path, help="put the table into this Markdown file, between its markers")
     args = parser.parse_args()
     params = load_params()
     if not params.model.conditional:
-        raise UserError("model.conditional is false: generated digits without labels teach no classifier; set it true")
+        raise UserError(
+            "model.conditional is false, but a classifier cannot learn from digits without labels; set it true"
+        )
     train, test = (Digits(*load_split(RAW_DATA, split)) for split in ("train", "test"))
     lines = [
-        f"Generators trained for {args.gan_images:,} images; {len(args.seeds)} seed(s); error in percent of the test "
-        "set, mean and standard deviation.",
+        f"Test error in percent, mean ± standard deviation over {len(args.seeds)} seed(s); generators trained for "
+        f"{args.gan_images:,} images.",
         "",
-        "| real images | classifier sees them | real only | real and generated | difference |",
+        "| real images | augmentation | real only | real and generated | difference |",
         "|---|---|---|---|---|",
     ]
     for size in args.sizes:
         errors = np.array([one_seed(train, test, params, size, seed, args.gan_images) for seed in args.seeds])
-        for row, name in enumerate(RECIPES):
+        for row, augmentation in enumerate(RECIPES):
             real, both = 100 * errors[:, row].T  # [seeds] each
             cells = (spread(real), spread(both), spread(both - real, "+"))
-            lines.append(f"| {size:,} | {name} | {' | '.join(cells)} |")
+            lines.append(f"| {size:,} | {augmentation} | {' | '.join(cells)} |")
             print(lines[-1], flush=True)
     table = "\n".join(lines) + "\n"
     if args.update:
@@ -69,18 +71,16 @@ def main() -> None:
 def one_seed(train: Digits, test: Digits, params: Params, size: int, seed: int, budget: int) -> np.ndarray:
     """Errors of the four classifiers, 0..1: [recipe, (real only, real and generated)]."""
     known = train.rows(np.random.default_rng(seed).permutation(len(train.images))[:size])
-    generated = digits_of(known, params, seed, budget)
-    real_alone = repeated(known, SEEN)
-    half = repeated(known, SEEN - GENERATED)
+    generated = generated_digits(known, params, seed, budget)
+    real_only = repeated(known, TRAINED_ON)
+    half = repeated(known, TRAINED_ON - GENERATED)
     both = Digits(*(np.concatenate(parts) for parts in zip(half, generated, strict=True)))
-    tasks = [
-        partial(error_after, taught, test, recipe, seed) for recipe in RECIPES.values() for taught in (real_alone, both)
-    ]
+    tasks = [partial(error, data, test, recipe, seed) for recipe in RECIPES.values() for data in (real_only, both)]
     return np.array(run_in_threads(tasks)).reshape(len(RECIPES), 2)
 
 
-def digits_of(known: Digits, params: Params, seed: int, budget: int) -> Digits:
-    """60,000 labelled digits from a generator that saw only the known ones."""
+def generated_digits(known: Digits, params: Params, seed: int, budget: int) -> Digits:
+    """60,000 labelled digits from a generator trained only on `known`."""
     device = hardware.resolve_device()
     precision = hardware.resolve_precision(params.train.precision, device)
     settings = params.train.model_copy(update={"images": budget, "seed": seed, "precision": precision})
@@ -90,19 +90,20 @@ def digits_of(known: Digits, params: Params, seed: int, budget: int) -> Digits:
         while trainer.step_count < trainer.steps:
             trainer.step()
             bar.update(settings.batch_size)
-    asked = label_sequence(GENERATED, "mnist", seed)
+    requested = label_sequence(GENERATED, "mnist", seed)
     z = latents(GENERATED, params.model.latent_size, seed)
-    return Digits(generate(trainer.finished_generator().cpu(), z, asked), asked.to(torch.uint8).numpy())
+    return Digits(generate(trainer.finished_generator().cpu(), z, requested), requested.to(torch.uint8).numpy())
 
 
 def repeated(digits: Digits, count: int) -> Digits:
     return digits.rows(np.resize(np.arange(len(digits.images)), count))
 
 
-def error_after(taught: Digits, test: Digits, recipe: Recipe, seed: int) -> float:
-    images, labels = (torch.from_numpy(part) for part in taught)
-    judge = fit(images, labels, recipe, seed=seed, title="classifier")
-    return 1 - float((predict(judge, torch.from_numpy(test.images)).numpy() == test.labels).mean())
+def error(data: Digits, test: Digits, recipe: Recipe, seed: int) -> float:
+    """Test error, 0..1, of a classifier trained on `data`."""
+    images, labels = (torch.from_numpy(part) for part in data)
+    classifier = fit(images, labels, recipe, seed=seed, title="classifier")
+    return 1 - accuracy(classifier, test.images, test.labels)
 
 
 def spread(values: np.ndarray, sign: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Stage evaluate: every score of the samples beside its value for real data, and the report."""
+"""Stage evaluate: every score of the samples beside its value for real data, the pictures and the report."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from dcgan.data.mnist import load_split, read_idx
 from dcgan.evaluation.evaluate import Digits, Evaluation, Settings, evaluate
 from dcgan.evaluation.feature_extractor import FeatureExtractor, load_feature_extractor
 from dcgan.evaluation.plots import closest_pairs, real_beside_generated
-from dcgan.evaluation.report import page
+from dcgan.evaluation.report import html_page
 from dcgan.images import png
 from dcgan.params import load_params
 from dcgan.paths import (
@@ -32,7 +32,9 @@ from dcgan.tracking.stage_outputs import log_evaluation
 def main() -> None:
     params = load_params()
     settings = params.evaluate
-    torch.set_num_threads(1)  # parallel work uses dcgan.evaluation.threads: no score depends on the cores
+    torch.set_num_threads(
+        1
+    )  # parallel work runs in dcgan.evaluation.threads, so no score depends on the number of cores
     train, test = (Digits(*load_split(RAW_DATA, split)) for split in ("train", "test"))
     labels = read_idx(SAMPLE_LABELS) if params.model.conditional else None
     samples = Digits(read_idx(SAMPLE_IMAGES), labels)
@@ -43,7 +45,7 @@ def main() -> None:
     scores = {**result.scores, "protocol": protocol}
     write_pictures(result, samples, train, test, extractor)
     write_json(SCORES, scores)
-    write_atomic(REPORT, page(scores, Path()).encode())
+    write_atomic(REPORT, html_page(scores, Path()).encode())
     with publishing(root_folder()):
         log_evaluation(root_folder(), Path(), params.model_dump())
 
@@ -51,10 +53,10 @@ def main() -> None:
 def write_pictures(
     result: Evaluation, samples: Digits, train: Digits, test: Digits, extractor: FeatureExtractor
 ) -> None:
-    count = len(result.digits)
+    count = len(result.predicted)
     generated = samples.images[:count]
-    digits = result.digits if samples.labels is None else samples.labels[:count]
-    beside = real_beside_generated(test.images, test.labels, generated, digits)
+    labels = result.predicted if samples.labels is None else samples.labels[:count]
+    beside = real_beside_generated(test.images, test.labels, generated, labels)
     pairs = closest_pairs(generated, result.nearest, train.images, test.images, extractor.metadata["closest_pairs"])
     write_atomic(REAL_BESIDE_GENERATED, png(beside))
     write_atomic(NEAREST_TRAINING, png(pairs))

@@ -1,15 +1,17 @@
-"""Every score, described once: how it is shown, which direction is better, and when it is too bad.
+"""Every score, described once: how it is shown, which direction is better, and how bad is too bad.
 
-To add a score: compute it in `dcgan.evaluation`, and add its line here.
+To add a score: compute it in `dcgan.evaluation`, and add its entry here.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
+PROTOCOL_VERSION = 2  # raise it when a score of the same images may change, or a key of metrics/evaluate.json does
+
 
 @dataclass(frozen=True)
 class GateLimit:
-    """A score that can fail `dcgan check`: the smallest difference that counts, whatever the noise."""
+    """For a score that can fail `dcgan check`: the smallest difference that counts, whatever the noise."""
 
     scale: Literal["linear", "log"]  # log where the spread over seeds grows with the value
     absolute: float  # in the score's own unit
@@ -19,16 +21,23 @@ class GateLimit:
 
 @dataclass(frozen=True)
 class Score:
-    key: str  # in metrics/evaluate.json; eval/<key> in MLflow
+    """A score in metrics/evaluate.json, `<key>`, beside its value for real data, `<key>_real`."""
+
+    key: str  # eval/<key> in MLflow
     title: str
     format: str
-    better: Literal["lower", "higher", "equal"]  # equal: the closer to the value of real data
+    better: Literal["lower", "higher", "equal"]  # equal: the closer to the value of real data, the better
     question: str
-    alarm: float | None = None  # farther than this from real data on the bad side: exposes a bad generator
+    alarm: float | None = None  # a generator that is worse than real data by more than this is broken
     gate: GateLimit | None = None
 
+    def raises_alarm(self, value: float, real: float) -> bool:
+        """Whether `value` is worse than `real`, the value of real data, by more than the alarm margin."""
+        worse_by = {"lower": value - real, "higher": real - value, "equal": abs(value - real)}[self.better]
+        return self.alarm is not None and worse_by > self.alarm
 
-# Alarms are several times what another choice of 10,000 real images moves the score.
+
+# Alarm margins are several times what another choice of 10,000 real images moves the score.
 SCORES = (
     Score(
         "relative_fid",
@@ -43,31 +52,50 @@ SCORES = (
     Score("fid", "FID", ".2f", "lower", "the same in units of the digit features"),
     Score("kid_x1000", "KID x 1000", "z.2f", "lower", "the same with a kernel; 0: no difference", alarm=10.0),
     Score(
-        "precision", "precision", ".3f", "higher", "fraction of generated digits among the real: quality", alarm=0.05
+        "precision",
+        "precision",
+        ".3f",
+        "higher",
+        "quality: fraction of generated digits that look real",
+        alarm=0.05,
     ),
     Score(
         "recall",
         "recall",
         ".3f",
         "higher",
-        "fraction of real digits among the generated: variety",
+        "variety: fraction of real digits that could be generated",
         alarm=0.05,
         # a collapsed generator can keep a moderate FID and perfect label accuracy
         gate=GateLimit("linear", absolute=0.01, relative=0.0),
     ),
-    Score("density", "density", ".3f", "higher", "like precision, less sensitive to outliers", alarm=0.05),
-    Score("coverage", "coverage", ".3f", "higher", "fraction of real digits with a generated one near", alarm=0.05),
+    Score("density", "density", ".3f", "higher", "quality: like precision, less sensitive to outliers", alarm=0.05),
+    Score(
+        "coverage",
+        "coverage",
+        ".3f",
+        "higher",
+        "variety: fraction of real digits with a generated one nearby",
+        alarm=0.05,
+    ),
     Score(
         "label_accuracy",
         "label accuracy",
         ".2%",
         "higher",
-        "does a digit show the requested label",
+        "fraction of digits that show the requested label",
         alarm=0.01,
         # 20 digits of 10,000, about two standard errors of a count at 99 %
         gate=GateLimit("linear", absolute=0.002, relative=0.0, needs_labels=True),
     ),
-    Score("class_balance", "class balance", ".2%", "higher", "are all ten digits equally well represented", alarm=0.02),
+    Score(
+        "class_balance",
+        "class balance",
+        ".2%",
+        "higher",
+        "does each of the ten digits appear as often as it should",
+        alarm=0.02,
+    ),
     Score(
         "two_sample_28",
         "two-sample test",
@@ -85,14 +113,16 @@ SCORES = (
         alarm=0.01,
         gate=GateLimit("linear", absolute=0.002, relative=0.0, needs_labels=True),
     ),
-    Score("nearest_training", "nearest training", ".2f", "equal", "median distance to the nearest training image"),
+    Score(
+        "nearest_training", "nearest training", ".2f", "equal", "median pixel distance to the nearest training image"
+    ),
     Score(
         "copied",
         "copied",
         ".2%",
         "equal",
-        "fraction as close to a training image as the closest 1 % of test images",
-        0.02,
+        "fraction closer to a training image than 99 % of test images",
+        alarm=0.02,
     ),
     Score("inception_fid", "Inception FID", ".2f", "lower", "FID as published papers compute it"),
     Score("inception_kid_x1000", "Inception KID x 1000", "z.2f", "lower", "KID as published papers compute it"),

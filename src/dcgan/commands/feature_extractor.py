@@ -1,4 +1,4 @@
-"""`dcgan feature-extractor`: makes the digit feature network. Done once; scores of two rulers do not compare."""
+"""`dcgan feature-extractor`: train the digit feature network, or measure the scores of real data with it again."""
 
 import argparse
 
@@ -8,11 +8,12 @@ from dcgan.data.mnist import load_split
 from dcgan.evaluation.evaluate import Digits
 from dcgan.evaluation.feature_extractor import (
     THREADS,
+    FeatureExtractor,
     load_feature_extractor,
-    make_feature_extractor,
     save_feature_extractor,
+    train_feature_extractor,
 )
-from dcgan.evaluation.reference_scores import measure_real
+from dcgan.evaluation.reference_scores import with_real_scores
 from dcgan.params import load_params
 from dcgan.paths import FEATURE_METADATA, FEATURE_WEIGHTS, RAW_DATA, download_cache, root_folder
 from dcgan.support.errors import UserError
@@ -20,9 +21,9 @@ from dcgan.support.files import write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--replace", action="store_true", help="train anew although models/ has a ruler")
+    parser.add_argument("--replace", action="store_true", help="train a new one, although models/ has one")
     parser.add_argument(
-        "--real-scores", action="store_true", help="measure the scores of real data again, keep weights"
+        "--real-scores", action="store_true", help="keep the weights, measure the scores of real data again"
     )
     parser.add_argument(
         "--inception", action="store_true", help="measure Inception FID and KID of real data too: 25 minutes"
@@ -31,18 +32,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(THREADS)
-    train, test = (Digits(*load_split(RAW_DATA, split)) for split in ("train", "test"))
-    if args.real_scores:
-        extractor = load_feature_extractor()
-    elif FEATURE_WEIGHTS.exists() and not args.replace:
+    if FEATURE_WEIGHTS.exists() and not (args.replace or args.real_scores):
         raise UserError(
-            f"{FEATURE_WEIGHTS} exists, and a new one would make all earlier scores incomparable; "
-            "to do it nevertheless say --replace, to measure real data with it again say --real-scores"
+            f"{FEATURE_WEIGHTS} exists, and scores measured with a new one would be incomparable with all earlier "
+            "ones; to replace it nevertheless add --replace, to measure real data with it again add --real-scores"
         )
-    else:
-        extractor = save_feature_extractor(make_feature_extractor(*train), train, test)
+    seed = load_params().evaluate.seed
+    train, test = (Digits(*load_split(RAW_DATA, split)) for split in ("train", "test"))
+    extractor = load_feature_extractor() if args.real_scores else _new_feature_extractor(train, test)
     cache = download_cache(root_folder()) if args.inception else None
-    write_json(FEATURE_METADATA, measure_real(extractor, train, test, load_params().evaluate.seed, cache).record)
+    extractor = with_real_scores(extractor, train, test, seed, cache)
+    write_json(FEATURE_METADATA, extractor.metadata)
     print(
-        f"{FEATURE_WEIGHTS} reads {extractor.metadata['test_accuracy']:.2%} of the test set; {FEATURE_METADATA} has its scores of real data"
+        f"{FEATURE_WEIGHTS} classifies {extractor.metadata['test_accuracy']:.2%} of the test set correctly; "
+        f"the scores of real data are in {FEATURE_METADATA}"
     )
+
+
+def _new_feature_extractor(train: Digits, test: Digits) -> FeatureExtractor:
+    return save_feature_extractor(train_feature_extractor(*train), train, test)

@@ -1,10 +1,9 @@
-"""`dcgan report`: the scores of the last run beside those of real data. It ends `make repro`."""
+"""`dcgan report`: the scores of the last run beside those of real data. `make repro` ends with it."""
 
 import argparse
 
-from dcgan.evaluation.report import text_table
+from dcgan.evaluation.report import read_scores, text_table
 from dcgan.paths import REPORT, SAMPLE_GRID, SCORES
-from dcgan.support.files import read_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     del args
-    print(text_table(read_json(SCORES)))
+    print(text_table(read_scores(SCORES)))
     print()
     for what, path in (("digits", SAMPLE_GRID), ("report", REPORT)):
         print(f"{what:<9}{path.resolve()}")

@@ -1,40 +1,42 @@
-"""Digit classifiers: one small network and one training recipe, for the extractor and for the judges."""
+"""Digit classifiers: one small network and its training, for the feature extractor and the classifier-based scores."""
 
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dcgan.constants import CLASSES
 from dcgan.support.progress import progress
 
 FEATURES = 128
 
-_one_at_a_time = threading.Lock()
+_initializing = threading.Lock()
 
 
 class DigitNetwork(nn.Module):
     """Three convolution blocks (32, 64, 128) and a penultimate layer of 128 numbers.
 
-    It takes images as they lie at rest, uint8 [N, 28, 28] with 0..255, and scales them to [-1, 1] itself,
-    so nobody can feed it another range.
+    It takes images as they are stored, uint8 [N, 28, 28] with 0..255, and scales them to [-1, 1] itself, so a wrong
+    value range is impossible.
 
     Args:
-        classes: how many it tells apart.
-        magnified: it also sees the darkest and the brightest 16 grey levels stretched over [-1, 1]: most of a digit's
-            pixels lie there, where a difference of two levels is otherwise lost in the first BatchNorm.
+        classes: number of outputs.
+        magnified: adds two input planes, the darkest and the brightest 16 gray levels stretched over [-1, 1]. Most of
+            a digit's pixels lie there, and a difference of two levels would be lost in the first BatchNorm.
     """
 
-    def __init__(self, classes: int = 10, magnified: bool = False) -> None:
+    def __init__(self, classes: int = CLASSES, magnified: bool = False) -> None:
         super().__init__()
         self.magnified = magnified
         self.body = nn.Sequential(
             *_block(3 if magnified else 1, 32),  # [N, 32, 14, 14]
             *_block(32, 64),  # [N, 64, 7, 7]
             *_block(64, 128),  # [N, 128, 3, 3]
-            nn.Flatten(),  # position stays visible: a digit moved by three pixels is another digit here
+            nn.Flatten(),  # keeps positions: a digit shifted by three pixels gets other features
             nn.Linear(128 * 3 * 3, FEATURES),
             nn.ReLU(inplace=True),
         )
@@ -43,7 +45,7 @@ class DigitNetwork(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """uint8 [N, 28, 28] -> float32 [N, 128], after the ReLU."""
         if images.dtype != torch.uint8:
-            raise TypeError(f"images are uint8 with 0..255 here, got {images.dtype}")
+            raise TypeError(f"images must be uint8 with values 0..255, got {images.dtype}")
         planes = images[:, None].float() / 127.5 - 1
         if self.magnified:
             ends = [images[:, None].clamp(max=16), images[:, None].clamp(min=239) - 239]
@@ -72,23 +74,22 @@ class Recipe:
     batch_size: int = 128
     learning_rate: float = 3e-3  # the cycle's peak
     weight_decay: float = 1e-4
-    magnified: bool = False  # `DigitNetwork`'s
-    shift: int = 0  # images are moved by up to this many pixels each way, anew each time they are seen
-
-    def record(self) -> dict:
-        return asdict(self)
+    magnified: bool = False  # as in `DigitNetwork`
+    shift: int = 0  # augmentation: random shifts by up to this many pixels each way
 
 
-def fit(images: Tensor, labels: Tensor, recipe: Recipe, *, seed: int, classes: int = 10, title: str) -> DigitNetwork:
-    """Train a fresh `DigitNetwork` and return it in evaluation mode.
+def fit(
+    images: Tensor, labels: Tensor, recipe: Recipe, *, seed: int, classes: int = CLASSES, title: str
+) -> DigitNetwork:
+    """Train a new `DigitNetwork` and return it in evaluation mode.
 
     Args:
         images: uint8 [N, 28, 28].
         labels: integers [N] below `classes`.
-        seed: of the initial weights, the order and the shifts; the global generator is left as it was.
-        title: what the progress line says.
+        seed: of the initial weights, the order and the shifts; the global random generator is not changed.
+        title: of the progress bar.
     """
-    network = _fresh_network(seed, classes, recipe.magnified)
+    network = _new_network(seed, classes, recipe.magnified)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
@@ -108,9 +109,9 @@ def fit(images: Tensor, labels: Tensor, recipe: Recipe, *, seed: int, classes: i
     return network.eval().requires_grad_(False)
 
 
-def _fresh_network(seed: int, classes: int, magnified: bool) -> DigitNetwork:
-    # torch initializes from its global generator, which two fits side by side would share
-    with _one_at_a_time, torch.random.fork_rng(devices=[]):
+def _new_network(seed: int, classes: int, magnified: bool) -> DigitNetwork:
+    # torch initializes from its global generator, which two fits in parallel would share
+    with _initializing, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return DigitNetwork(classes, magnified).to(memory_format=torch.channels_last)
 
@@ -123,7 +124,7 @@ def _batches(count: int, recipe: Recipe, generator: torch.Generator) -> Iterator
 
 
 def shifted(images: Tensor, reach: int, generator: torch.Generator) -> Tensor:
-    """Move each of uint8 [N, 28, 28] by its own whole-pixel offset, -reach..reach each way, black coming in."""
+    """Move each of uint8 [N, 28, 28] by its own whole-pixel offset, -reach..reach each way, filling with black."""
     if reach == 0:
         return images
     count, height, width = images.shape
@@ -135,5 +136,10 @@ def shifted(images: Tensor, reach: int, generator: torch.Generator) -> Tensor:
 
 @torch.inference_mode()
 def predict(network: DigitNetwork, images: Tensor, batch_size: int = 500) -> Tensor:
-    """The likeliest class of each of uint8 [N, 28, 28]: int64 [N]."""
+    """The most likely class of each of uint8 [N, 28, 28]: int64 [N]."""
     return torch.cat([network(part).argmax(1) for part in images.split(batch_size)])
+
+
+def accuracy(network: DigitNetwork, images: np.ndarray, labels: np.ndarray) -> float:
+    """Fraction of uint8 [N, 28, 28] that the network assigns to their labels, uint8 [N]; 0..1."""
+    return float((predict(network, torch.from_numpy(images)).numpy() == labels).mean())

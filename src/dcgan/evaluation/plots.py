@@ -1,43 +1,45 @@
-"""Pictures of an evaluation: real beside generated, and the closest training images."""
+"""Pictures of an evaluation: real beside generated digits, and the closest pairs of generated and training image."""
 
 import numpy as np
 
+from dcgan.constants import CLASSES
 from dcgan.evaluation.metrics.memorization import Nearest
 from dcgan.images import digit_grid, grid, side_by_side
 
-A_CLASS = 12  # images of each digit, real and generated each
+PER_CLASS = 12  # images of each class, on the real and on the generated side
 
 
 def real_beside_generated(
-    real: np.ndarray, real_digits: np.ndarray, generated: np.ndarray, digits: np.ndarray
+    real: np.ndarray, real_labels: np.ndarray, generated: np.ndarray, generated_labels: np.ndarray
 ) -> np.ndarray:
-    """A row a digit, 0 to 9: the first real ones left, the first generated ones right, unpicked.
+    """One row per class, 0 to 9: the first real images left, the first generated ones right; none is selected.
 
     Args:
         real, generated: uint8 [N, 28, 28].
-        real_digits, digits: integers [N], what they show or were asked to show.
+        real_labels, generated_labels: integers [N].
     """
-    sides = [grid(digit_grid(*side, A_CLASS), A_CLASS) for side in ((real, real_digits), (generated, digits))]
-    return side_by_side(sides)
+    sides = ((real, real_labels), (generated, generated_labels))
+    return side_by_side([grid(digit_grid(*side, PER_CLASS), PER_CLASS) for side in sides])
 
 
 def closest_pairs(
-    generated: np.ndarray, nearest: Nearest, training: np.ndarray, unseen: np.ndarray, pairs: dict[str, list[int]]
+    generated: np.ndarray, nearest: Nearest, training: np.ndarray, test: np.ndarray, test_pairs: dict[str, list[int]]
 ) -> np.ndarray:
-    """Left the generated images that lie nearest to a training image, right the same for unseen real images.
+    """Left the generated images that are closest to a training image, right the same for test images.
 
-    A row a digit; each image is followed by its training image, the closest pair first.
+    One row per class; each image is followed by its nearest training image, the closest pair first.
 
     Args:
-        generated, unseen: uint8 [N, 28, 28]; unseen: the test images.
+        generated, training, test: uint8 [N, 28, 28].
         nearest: of the generated images.
-        pairs: rows `test` and `train` of the closest test images, digit by digit, from the ruler's record.
+        test_pairs: rows `test` and `train` of the closest test images, class by class (the feature extractor's
+            metadata has them).
     """
-    count = len(pairs["test"]) // 10
+    count = len(test_pairs["test"]) // CLASSES
     closest = nearest.closest(count).ravel()
-    found = (closest >= 0)[:, None, None]  # a digit that nothing comes near stays black
+    exists = (closest >= 0)[:, None, None]  # a class without enough images stays black
     sides = [
-        (generated[closest] * found, training[nearest.row[closest]] * found),
-        (unseen[pairs["test"]], training[pairs["train"]]),
+        (generated[closest] * exists, training[nearest.row[closest]] * exists),
+        (test[test_pairs["test"]], training[test_pairs["train"]]),
     ]
     return side_by_side([grid(np.stack(side, 1).reshape(-1, 28, 28), 2 * count) for side in sides])

@@ -1,7 +1,7 @@
-"""Independent pieces of work side by side, each on one thread.
+"""Independent tasks in parallel, each on one thread.
 
-Two threads inside one operation wait for each other hundreds of times a second: beside other load that cost a factor
-of five here. Two lanes never wait, and the result does not depend on how many there are.
+Two threads inside one torch operation wait for each other hundreds of times a second, which made scoring up to five
+times slower on a busy machine. Two tasks on a thread each never wait, and no result depends on how many run at once.
 """
 
 import os
@@ -14,10 +14,10 @@ THREADS = 2
 
 
 def run_in_threads(tasks: Sequence[Callable[[], object]]) -> list:
-    """Run the tasks, the first ones first, and return what each returned, in their order.
+    """Run the tasks, started in the given order, and return their results in that order.
 
-    They share torch's global random generator and must not draw from it, except through `dcgan.classifier.fit`. The
-    number of threads inside an operation is 1 from then on, for the whole process.
+    Tasks share torch's global random generator and must not draw from it, except through
+    `dcgan.evaluation.classifier.fit`. Sets torch to one thread per operation for the whole process.
     """
     torch.set_num_threads(1)
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:

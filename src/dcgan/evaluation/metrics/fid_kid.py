@@ -11,12 +11,12 @@ KID_SUBSETS = 100
 
 
 def kid_subset_size(count: int) -> int:
-    """A tenth of the images: 1,000 of 10,000, as the paper takes."""
+    """A tenth of the images: 1,000 of 10,000, as in the paper."""
     return max(count // 10, 2)
 
 
 class _Identity(nn.Module):
-    """Lets torchmetrics take features that were computed once, instead of passing the images again."""
+    """Passes precomputed features through torchmetrics, which would compute them from images."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ def fid(real: Tensor, generated: Tensor) -> float:
     """Frechet distance of two Gaussians fitted to the features (Heusel et al. 2017, arXiv:1706.08500).
 
     ||m_r - m_g||^2 + tr(C_r + C_g - 2 (C_r C_g)^(1/2)), in float64. It falls with the number of samples even for
-    equal distributions, so compare only equal numbers.
+    equal distributions: compare only equal numbers.
 
     Args:
         real, generated: float64 [N, D], N at least 2.
@@ -41,22 +41,16 @@ def fid(real: Tensor, generated: Tensor) -> float:
     return max(float(metric.compute()), 0.0)  # two equal sets give about -1e-14
 
 
-def kid(
-    real: Tensor,
-    generated: Tensor,
-    *,
-    seed: int,
-    gamma: float | None = None,
-) -> float:
+def kid(real: Tensor, generated: Tensor, *, seed: int, gamma: float | None = None) -> float:
     """Kernel distance: the unbiased squared MMD, kernel (gamma x.y + 1)^3 (Binkowski et al. 2018, arXiv:1801.01401).
 
-    The mean over random subsets, in float64. Around 0 for equal distributions, below it half of the time.
+    The mean over random subsets, in float64. Around 0 for equal distributions, so negative half of the time.
 
     Args:
         real, generated: float64 [N, D], equally many, at least 20.
-        seed: of the subsets; the global generator is left as it was.
-        gamma: None is the paper's 1 / D, made for features whose squares average 1; others need their own scale,
-            or the cube drowns in its largest values.
+        seed: of the subsets; the global random generator is not changed.
+        gamma: None is the paper's 1 / D, meant for features whose squares average 1; others need their own scale, or
+            a few large values dominate the cube.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Metric `Kernel Inception Distance`")  # 2 x 10 MB of features

@@ -1,4 +1,4 @@
-"""Has the generator copied? Distances to the nearest training image, beside those of unseen real images."""
+"""Has the generator memorized its training set? Distances to the nearest training image, compared with test images."""
 
 from dataclasses import dataclass
 
@@ -6,35 +6,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dcgan.constants import CLASSES
 from dcgan.support.progress import progress
 
-CHUNK = 250  # rows of the distance matrix held at once: 60 MB for 60,000 columns
-NEAR = 0.01
-DIGITS = 10
+CHUNK = 250  # rows of the distance matrix in memory at once: 60 MB for 60,000 columns
+NEAR_QUANTILE = 0.01  # of test images
 
 
 @dataclass(frozen=True)
 class Nearest:
     """For each image the training image nearest to it in pixels."""
 
-    distance: np.ndarray  # float64 [N]: Euclidean over 784 pixels of 0..1; 0 is a copy to the byte
-    row: np.ndarray  # int64 [N]: which training image
-    digit: np.ndarray  # uint8 [N]: what that one shows
+    distance: np.ndarray  # float64 [N]: Euclidean over 784 pixels of 0..1; 0 is an exact copy
+    row: np.ndarray  # int64 [N]: of the training image
+    label: np.ndarray  # uint8 [N]: of the training image
 
     def closest(self, count: int) -> np.ndarray:
-        """int64 [10, count]: for each digit the images with the smallest distances, smallest first; -1: no more."""
-        found = np.full((DIGITS, count), -1)
-        for digit in range(DIGITS):
-            rows = np.flatnonzero(self.digit == digit)
+        """int64 [10, count]: rows of the images with the smallest distances, for each label of the training image.
+
+        Smallest distance first; -1 where a label has fewer.
+        """
+        closest = np.full((CLASSES, count), -1)
+        for label in range(CLASSES):
+            rows = np.flatnonzero(self.label == label)
             rows = rows[np.argsort(self.distance[rows], kind="stable")[:count]]
-            found[digit, : len(rows)] = rows
-        return found
+            closest[label, : len(rows)] = rows
+        return closest
 
 
 def nearest_training(images: np.ndarray, training: np.ndarray, labels: np.ndarray) -> Nearest:
     """Find the nearest of uint8 [M, 28, 28] training images, with their labels, to each of uint8 [N, 28, 28].
 
-    float32 products choose the neighbor, among those that differ by less than 1e-3 any; its distance is exact.
+    Neighbors come from float32 products: among candidates whose distances differ by less than 1e-3 any may be chosen.
+    The distance to the chosen one is exact.
     """
     known = _pixels(training)
     half_squares = known.square().sum(1) / 2
@@ -50,19 +54,19 @@ def nearest_training(images: np.ndarray, training: np.ndarray, labels: np.ndarra
     return Nearest(distance, row, labels[row])
 
 
-def near_distances(unseen: Nearest) -> list[float]:
-    """For each digit the distance that 1 % of unseen real images undercut: what is nearer counts as a copy.
+def near_distances(test: Nearest) -> list[float]:
+    """For each class the distance below which 1 % of test images lie: anything closer counts as a copy.
 
-    Digit by digit, as a stroke of a one is nearer to some other one than any two eights are to each other.
+    Per class, because two ones are much closer to each other than any two eights.
     """
-    return [float(np.quantile(unseen.distance[unseen.digit == digit], NEAR)) for digit in range(DIGITS)]
+    return [float(np.quantile(test.distance[test.label == label], NEAR_QUANTILE)) for label in range(CLASSES)]
 
 
 def memorization_scores(nearest: Nearest, near: list[float]) -> dict[str, float]:
-    """The median distance, and the share of images nearer than `near` (`near_distances` of the test images)."""
+    """The median distance, and the fraction of images closer than `near` (`near_distances` of the test images)."""
     return {
         "nearest_training": float(np.median(nearest.distance)),
-        "copied": float((nearest.distance < np.array(near)[nearest.digit]).mean()),
+        "copied": float((nearest.distance < np.array(near)[nearest.label]).mean()),
     }
 
 

@@ -1,18 +1,18 @@
-"""Quality and variety apart: precision and recall, density and coverage, from nearest neighbors of features."""
+"""Quality and variety separately: precision and recall, density and coverage, from nearest neighbors of features."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-PRECISION_RECALL_NEIGHBOURS = 3
-DENSITY_COVERAGE_NEIGHBOURS = 5
-CHUNK = 1000  # rows of a distance matrix held at once: 80 MB for 10,000 columns
+PRECISION_RECALL_NEIGHBORS = 3
+DENSITY_COVERAGE_NEIGHBORS = 5
+CHUNK = 1000  # rows of a distance matrix in memory at once: 80 MB for 10,000 columns
 
 
 @dataclass(frozen=True)
 class Manifold:
-    """A set of features with the distances from each to its k-th nearest other one, k = 1 .. 5."""
+    """A set of features with the distance from each to its k-th nearest neighbor, k = 1 .. 5."""
 
     features: Tensor  # float64 [N, D]
     radii: Tensor  # float64 [N, 5]
@@ -22,8 +22,8 @@ class Manifold:
 
 
 def manifold(features: Tensor) -> Manifold:
-    """Describe float64 [N, D], N at least 6, by its neighbor distances."""
-    nearest = DENSITY_COVERAGE_NEIGHBOURS + 1  # each point is its own nearest
+    """The neighbor distances of float64 [N, D], N at least 6."""
+    nearest = DENSITY_COVERAGE_NEIGHBORS + 1  # each point is its own nearest
     radii = [torch.cdist(part, features).topk(nearest, largest=False).values for part in features.split(CHUNK)]
     return Manifold(features, torch.cat(radii)[:, 1:])
 
@@ -31,14 +31,15 @@ def manifold(features: Tensor) -> Manifold:
 def manifold_scores(real: Manifold, generated: Manifold) -> dict[str, float]:
     """Precision, recall, density and coverage of generated features against real ones.
 
-    Precision: share of generated points inside a real point's ball, which reaches to its 3rd neighbor. Recall: the
-    same with the roles exchanged (Kynkaanniemi et al. 2019, arXiv:1904.06991). Density: real balls, to the 5th
-    neighbor, that hold a generated point, over 5. Coverage: share of real balls that hold at least one (Naeem et al.
-    2020, arXiv:2002.09797). Real data scores less than 1 in all but density. Equal counts, or values do not compare.
+    Precision: fraction of generated points inside a real point's ball, which reaches to its 3rd neighbor. Recall: the
+    same with real and generated swapped (Kynkaanniemi et al. 2019, arXiv:1904.06991). Density: mean number of real
+    balls, to the 5th neighbor, around a generated point, over 5. Coverage: fraction of real balls with at least one
+    generated point (Naeem et al. 2020, arXiv:2002.09797). Even real data scores below 1 in all but density. Values
+    depend on the number of points: compare only equal numbers.
     """
-    k = DENSITY_COVERAGE_NEIGHBOURS
-    real_reach, real_reach_k = real.radius(PRECISION_RECALL_NEIGHBOURS), real.radius(k)
-    generated_reach = generated.radius(PRECISION_RECALL_NEIGHBOURS)
+    k = DENSITY_COVERAGE_NEIGHBORS
+    real_reach, real_reach_k = real.radius(PRECISION_RECALL_NEIGHBORS), real.radius(k)
+    generated_reach = generated.radius(PRECISION_RECALL_NEIGHBORS)
     inside_real, balls = 0, 0
     reached = torch.zeros(len(real.features), dtype=torch.bool)
     covered = torch.zeros(len(real.features), dtype=torch.bool)

@@ -1,0 +1,34 @@
+"""The stored scores of real data are those that this code measures."""
+
+import numpy as np
+import pytest
+
+from dcgan.evaluation import reference_scores
+from dcgan.evaluation.evaluate import FULL_COUNT, class_matched_rows
+from dcgan.evaluation.feature_extractor import load_feature_extractor
+
+FROM_FEATURES = ("precision", "recall", "density", "coverage", "label_accuracy", "class_balance")
+
+
+def test_the_stored_real_scores_are_those_of_this_code(mnist, monkeypatch):
+    """All that needs no training; the classifiers' accuracies stay the stored ones."""
+    train, test = mnist
+    stored = load_feature_extractor().metadata
+    monkeypatch.setattr(reference_scores, "classification_accuracy", lambda *_, **__: stored["real_scores"]["cas"])
+    monkeypatch.setattr(
+        reference_scores, "two_sample_accuracy", lambda *_, **__: stored["real_scores"]["two_sample_28"]
+    )
+    found = reference_scores.with_real_scores(load_feature_extractor(), train, test, seed=2000).metadata
+    assert found.keys() == stored.keys() and found["real_scores"].keys() == {*stored["real_scores"]}
+    assert found["class_frequencies"] == stored["class_frequencies"]
+    assert found["near_distances"] == pytest.approx(stored["near_distances"], rel=1e-6)
+    assert found["closest_pairs"] == stored["closest_pairs"]
+    assert found["real_scores"]["fid"] == pytest.approx(stored["real_scores"]["fid"], rel=1e-4)
+    for key in FROM_FEATURES:  # a few of 10,000 differ on another processor
+        assert found["real_scores"][key] == pytest.approx(stored["real_scores"][key], abs=5e-4), key
+
+
+def test_training_images_in_place_of_generated_ones_have_the_class_counts_of_the_test_set(mnist):
+    train, test = mnist
+    rows = class_matched_rows(train.labels, test.labels)
+    assert (np.bincount(train.labels[rows]) == np.bincount(test.labels)).all() and len(set(rows)) == FULL_COUNT
