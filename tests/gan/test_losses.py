@@ -23,7 +23,7 @@ def test_losses_are_binary_cross_entropy_of_logits():
 
 
 def test_generator_loss_keeps_its_gradient_where_the_saturating_loss_vanishes():
-    """At a logit of -20, the gradient of the saturating loss log(1 - sigmoid) is 2e-9; of the non-saturating one, -1."""
+    """At a logit of -20, log(1 - sigmoid) has a gradient of 2e-9; the non-saturating loss has one of -1."""
     logit = torch.full((1, 1), -20.0, requires_grad=True)
     (gradient,) = torch.autograd.grad(generator_loss(logit), logit)
     assert float(gradient) == pytest.approx(-1, abs=1e-6)
