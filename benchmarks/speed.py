@@ -1,45 +1,53 @@
-"""This trainer beside the usual tutorial loop: images per second, memory, and what they cost as things grow.
+"""This trainer compared with the usual tutorial loop: images per second, memory, and what growth costs.
 
-    python benchmarks/speed.py            images per second, alternating, with medians; about 3 minutes
+    python benchmarks/speed.py            images per second of both, alternating; about 3 minutes
     python benchmarks/speed.py quality    time to the tutorial loop's final FID; about 6 minutes
-    python benchmarks/speed.py profile    where a step's time goes, beside the rate of this machine's matrix product
-    python benchmarks/speed.py growth     time and memory against batch size, width, workers, precision; about 4 minutes
+    python benchmarks/speed.py profile    where the time of a step goes, and the rate of this machine's matrix product
+    python benchmarks/speed.py growth     speed and memory by batch size, width, workers, precision; about 4 minutes
 
-Each measurement runs in a process of its own, so that peak memory and threads are its own. The data must be there
-(`dvc repro download`).
+Every measurement runs in a separate process, which imports only what it needs: peak memory and threads are its own.
+The data must be there (`dvc repro download`).
 """
 
 import argparse
 import json
+import math
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from dcgan.paths import RAW_DATA
 from dcgan.support.errors import exit_on_user_error
 
+if TYPE_CHECKING:
+    from dcgan.gan.network_summary import NetworkSummary
+    from dcgan.gan.trainer import Trainer
+
 ROUNDS = 5
-SECONDS = 12.0  # of each measurement
+SECONDS = 12.0  # per measurement
 WARM_UP_STEPS = 20
 TUTORIAL_IMAGES = 300_000  # five epochs
-DATA = Path("data/raw")
 
 
-def measure(kind: str, changes: dict) -> dict[str, float]:
-    """One measurement in a fresh process: {"images_per_s", "peak_mb"}."""
-    command = [sys.executable, __file__, "--one", kind, json.dumps(changes)]
+def measure(loop: str, changes: dict) -> dict[str, float]:
+    """Run `measure_here` in a new process."""
+    command = [sys.executable, __file__, "--measure", loop, json.dumps(changes)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        sys.exit(done.returncode)  # it has said why
+        sys.exit(done.returncode)  # the process has printed the reason
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure_here(kind: str, changes: dict) -> dict[str, float]:
+def measure_here(loop: str, changes: dict) -> dict[str, float]:
+    """{"images_per_s", "peak_mb"} of the loop "ours" or "tutorial", with changed parameters."""
     with tempfile.TemporaryDirectory() as folder:
-        advance = _tutorial(folder, changes) if kind == "tutorial" else _ours(changes)
+        advance = _tutorial(folder, changes) if loop == "tutorial" else _ours(changes)
         for _ in range(WARM_UP_STEPS):
             advance()
         started, seen = time.perf_counter(), 0
@@ -49,7 +57,7 @@ def measure_here(kind: str, changes: dict) -> dict[str, float]:
     return {"images_per_s": seen / elapsed, "peak_mb": peak}
 
 
-def _ours(changes: dict):
+def _ours(changes: dict) -> Callable[[], int]:
     trainer = make_trainer(changes)
 
     def advance() -> int:
@@ -59,7 +67,7 @@ def _ours(changes: dict):
     return advance
 
 
-def _tutorial(folder: str, changes: dict):
+def _tutorial(folder: str, changes: dict) -> Callable[[], int]:
     loop, batch_size = make_tutorial_loop(folder, changes)
     steps = loop.steps()
 
@@ -70,7 +78,7 @@ def _tutorial(folder: str, changes: dict):
     return advance
 
 
-def make_trainer(changes: dict):
+def make_trainer(changes: dict) -> "Trainer":
     import torch
 
     from dcgan.data.mnist import load_split
@@ -81,11 +89,11 @@ def make_trainer(changes: dict):
     keep_freed_memory()
     params, device = load_params(), resolve_device()
     precision = resolve_precision(params.train.precision, device)
-    model = params.model.model_copy(update={k: v for k, v in changes.items() if k in type(params.model).model_fields})
-    train = params.train.model_copy(
-        update={"precision": precision} | {k: v for k, v in changes.items() if k in type(params.train).model_fields}
-    )
-    images, labels = load_split(DATA, "train")
+    in_model = {key: value for key, value in changes.items() if key in type(params.model).model_fields}
+    in_train = {key: value for key, value in changes.items() if key in type(params.train).model_fields}
+    model = params.model.model_copy(update=in_model)
+    train = params.train.model_copy(update={"precision": precision} | in_train)
+    images, labels = load_split(RAW_DATA, "train")
     return Trainer(model, train, torch.from_numpy(images), torch.from_numpy(labels), device)
 
 
@@ -97,7 +105,7 @@ def make_tutorial_loop(folder: str, changes: dict):
     params = load_params()
     raw = Path(folder) / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for path in DATA.glob("*-ubyte"):
+    for path in RAW_DATA.glob("*-ubyte"):
         (raw / path.name).symlink_to(path.resolve())
     batch_size = changes.get("batch_size", params.train.batch_size)
     return TutorialLoop(params.model, batch_size, Path(folder)), batch_size
@@ -106,24 +114,24 @@ def make_tutorial_loop(folder: str, changes: dict):
 def compare() -> None:
     rates: dict[str, list[dict[str, float]]] = {"ours": [], "tutorial": []}
     for _ in range(ROUNDS):
-        for kind, results in rates.items():
-            results.append(measure(kind, {}))
+        for loop, results in rates.items():
+            results.append(measure(loop, {}))
     print("| loop | images/s, median (min to max) | peak memory |")
     print("|---|---|---|")
-    for kind, results in rates.items():
+    for loop, results in rates.items():
         speeds = [result["images_per_s"] for result in results]
         spread = f"{statistics.median(speeds):,.0f} ({min(speeds):,.0f} to {max(speeds):,.0f})"
-        print(f"| {kind} | {spread} | {max(result['peak_mb'] for result in results):,.0f} MB |")
+        print(f"| {loop} | {spread} | {max(result['peak_mb'] for result in results):,.0f} MB |")
     ratios = [a["images_per_s"] / b["images_per_s"] for a, b in zip(rates["ours"], rates["tutorial"], strict=True)]
     median = statistics.median(ratios)
-    print(f"\nours / tutorial, pair by pair: median {median:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    print(f"\nours / tutorial, in pairs: median {median:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 def quality() -> None:
-    """FID of the tutorial loop after five epochs, and how long this trainer takes to that FID."""
+    """FID of the tutorial loop after five epochs, and the time in which this trainer reaches it."""
     import torch
 
-    score = _scorer()
+    relative_fid = _relative_fid()
     with tempfile.TemporaryDirectory() as folder:
         loop, _ = make_tutorial_loop(folder, {})
         started = time.perf_counter()
@@ -131,8 +139,8 @@ def quality() -> None:
             if seen >= TUTORIAL_IMAGES:
                 break
         tutorial_s = time.perf_counter() - started
-        wanted = score(loop.generator.eval())
-    print(f"tutorial loop: {seen:,} images, {tutorial_s:.0f} s, relative FID {wanted:.2f}", flush=True)
+        target = relative_fid(loop.generator.eval())
+    print(f"tutorial loop: {seen:,} images, {tutorial_s:.0f} s, relative FID {target:.2f}", flush=True)
     torch.set_num_threads(1)
     trainer, spent = make_trainer({}), 0.0
     while trainer.step_count < trainer.steps:
@@ -140,29 +148,27 @@ def quality() -> None:
         for _ in range(200):
             trainer.step()
         spent += time.perf_counter() - started
-        reached = score(trainer.finished_generator())
+        reached = relative_fid(trainer.finished_generator())
         print(f"ours: {trainer.images_seen:,} images, {spent:.0f} s, relative FID {reached:.2f}", flush=True)
-        if reached <= wanted:
+        if reached <= target:
             break
     else:
-        sys.exit(f"not reached: the whole budget, {trainer.images_seen:,} images, ended above the tutorial's FID")
-    times = tutorial_s / spent
-    print(
-        f"\nthe tutorial loop's final quality in {spent:.0f} s instead of {tutorial_s:.0f} s: {times:.1f} times as fast"
-    )
+        sys.exit(f"not reached: after the whole budget, {trainer.images_seen:,} images, FID is above the tutorial's")
+    print(f"\nthe tutorial loop's final quality in {spent:.0f} s instead of {tutorial_s:.0f} s:", end=" ")
+    print(f"{tutorial_s / spent:.1f} times as fast")
 
 
-def _scorer():
+def _relative_fid() -> Callable[..., float]:
     from dcgan.data.mnist import load_split
     from dcgan.evaluation.evaluate import QuickScores
     from dcgan.gan.sampling import generate, label_sequence, latents
 
-    quick = QuickScores(load_split(DATA, "test")[0])
+    scores = QuickScores(load_split(RAW_DATA, "test")[0])
     labels = label_sequence(10_000, "mnist", seed=0)
 
     def relative_fid(generator) -> float:
         z = latents(10_000, generator.arguments["latent_size"], seed=0)
-        return quick(generate(generator, z, labels), None)["relative_fid"]
+        return scores(generate(generator, z, labels), None)["relative_fid"]
 
     return relative_fid
 
@@ -170,7 +176,7 @@ def _scorer():
 def profile() -> None:
     import torch
     from torch.profiler import ProfilerActivity
-    from torch.profiler import profile as record
+    from torch.profiler import profile as torch_profile
 
     trainer = make_trainer({"workers": 1})
     for _ in range(WARM_UP_STEPS):
@@ -180,38 +186,46 @@ def profile() -> None:
     for _ in range(steps):
         trainer.step()
     images_per_s = steps * batch / (time.perf_counter() - started)
-    arithmetic = step_flops(trainer) / batch
+    flops = flops_per_image(trainer)
     peak = matrix_product_rate(torch.bfloat16 if trainer.settings.precision == "bf16" else torch.float32)
-    print(f"one worker: {images_per_s:,.0f} images/s, {arithmetic / 1e6:.0f} MFLOP an image")
-    print(f"            {images_per_s * arithmetic / 1e9:.0f} GFLOP/s")
-    print(f"            {peak / 1e9:.0f} GFLOP/s: matrix product on one core")
-    print(f"            {images_per_s * arithmetic / peak:.0%} of it\n")
-    with record(activities=[ProfilerActivity.CPU]) as recorded:
+    print(f"one worker: {images_per_s:,.0f} images/s, {flops / 1e6:.0f} MFLOP per image")
+    print(f"            {images_per_s * flops / 1e9:.0f} GFLOP/s")
+    print(f"            {peak / 1e9:.0f} GFLOP/s for a matrix product on one core")
+    print(f"            {images_per_s * flops / peak:.0%} of that rate\n")
+    with torch_profile(activities=[ProfilerActivity.CPU]) as result:
         for _ in range(48):
             trainer.step()
-    print(recorded.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=40))
+    print(result.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=40))
 
 
-def step_flops(trainer) -> float:
-    """Floating-point operations of convolutions and dense layers in a step, on average over the penalized ones.
+def flops_per_image(trainer: "Trainer") -> float:
+    """Floating-point operations of the convolutions and dense layers in a step, per real image.
 
-    A backward pass costs a forward pass for the weights and one for the inputs; the penalty three backward passes.
+    A backward pass costs one forward pass for the weights and one for the inputs. The penalty costs seven forward
+    passes of the discriminator, every `r1_every` steps.
     """
-    g, d = trainer.generator, trainer.discriminator
-    # positions that the kernel visits (inputs of a transposed convolution, outputs of a convolution) times weights
-    visits_g = {g.dense: 1, g.up1: 16, g.up2: 49, g.up3: 196}
-    visits_d = {d.down1: 196, d.down2: 49, d.down3: 16, d.dense: 1, d.logits: 1}
-    forward_g, forward_d = (
-        2 * sum(visits * layer.weight.numel() for layer, visits in layers.items()) for layers in (visits_g, visits_d)
-    )
-    update_d = forward_g + 2 * 3 * forward_d  # real and generated, forward and backward
-    update_g = 2 * forward_g + 2 * forward_d  # the discriminator's weights need no gradient here
-    penalty = 7 * forward_d / trainer.settings.r1_every
-    return trainer.settings.batch_size * (update_d + update_g + penalty)
+    from dcgan.gan.training_outputs import summarize_networks
+
+    forward_g, forward_d = map(forward_flops, summarize_networks(trainer).values())
+    update_d = forward_g + 2 * 3 * forward_d  # real and generated images, forward and backward
+    update_g = 2 * forward_g + 2 * forward_d  # no gradients for the discriminator's weights here
+    return update_d + update_g + 7 * forward_d / trainer.settings.r1_every
+
+
+def forward_flops(summary: "NetworkSummary") -> int:
+    """Two operations for each weight at each position of its kernel; dense layers have one position."""
+    flops, shape = 0, summary.input_shape
+    for layer in summary.layers:
+        if layer.is_linear_map:
+            # A strided convolution has a position per output, a transposed one per input: the smaller of the two.
+            positions = min(math.prod(shape[1:]), math.prod(layer.output[1:]))
+            flops += 2 * positions * math.prod(layer.weights[0])
+        shape = layer.output
+    return flops
 
 
 def matrix_product_rate(dtype) -> float:
-    """FLOP/s of a 2048 x 2048 matrix product on one core, the best of ten."""
+    """FLOP/s of a 2,048 x 2,048 matrix product on one core, the best of ten."""
     import torch
 
     matrix = torch.randn(2048, 2048).to(dtype)
@@ -239,10 +253,11 @@ def growth() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", default="compare", choices=["compare", "quality", "profile", "growth"])
-    parser.add_argument("--one", nargs=2, metavar=("KIND", "CHANGES"), help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=2, metavar=("LOOP", "CHANGES"), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.one:
-        print(json.dumps(measure_here(args.one[0], json.loads(args.one[1]))))
+    if args.measure:
+        loop, changes = args.measure
+        print(json.dumps(measure_here(loop, json.loads(changes))))
         return
     {"compare": compare, "quality": quality, "profile": profile, "growth": growth}[args.what]()
 

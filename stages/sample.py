@@ -1,7 +1,8 @@
-"""Stage sample: digits in MNIST's own format, a grid and a walk through the latent space."""
+"""Stage sample: generated digits in MNIST's own format, a grid, and a walk through latent space."""
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from dcgan.data.mnist import write_idx
@@ -16,8 +17,8 @@ from dcgan.support.progress import progress
 from dcgan.tracking.sender import publishing
 from dcgan.tracking.stage_outputs import log_samples
 
-GRID_COLUMNS = 20
-WALK_STEPS = 20
+GRID_COLUMNS = 20  # digits of each label
+WALK_STEPS = 20  # images from one latent to the other
 
 
 @exit_on_user_error
@@ -27,18 +28,21 @@ def main() -> None:
     torch.set_num_threads(settings.threads)
     generator = load_network(GENERATOR, "generator")
     z = latents(settings.count, generator.arguments["latent_size"], settings.seed)
-    asked = label_sequence(settings.count, settings.class_mix, settings.seed) if generator.conditional else None
+    labels = label_sequence(settings.count, settings.class_mix, settings.seed) if generator.conditional else None
     with progress("sample", settings.count, "digits") as bar:
-        images = generate(generator, z, asked, bar.update)
+        images = generate(generator, z, labels, bar.update)
+    walk = latent_walk(generator, settings.seed, WALK_STEPS)
+    write_samples(images, None if labels is None else labels.to(torch.uint8).numpy(), walk)
+    with publishing(root_folder()):
+        log_samples(root_folder(), Path(), params.model_dump())
+
+
+def write_samples(images: np.ndarray, labels: np.ndarray | None, walk: np.ndarray) -> None:
     write_idx(SAMPLE_IMAGES, images)
-    labels = None if asked is None else asked.to(torch.uint8).numpy()
     if labels is not None:
         write_idx(SAMPLE_LABELS, labels)
     write_atomic(SAMPLE_GRID, png(grid(digit_grid(images, labels, GRID_COLUMNS), GRID_COLUMNS)))
-    walk = latent_walk(generator, settings.seed, WALK_STEPS)
     write_atomic(SAMPLE_WALK, png(grid(walk, WALK_STEPS)))
-    with publishing(root_folder()):
-        log_samples(root_folder(), Path(), params.model_dump())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage train: the DCGAN, its networks, series and pictures."""
+"""Stage train: trains the DCGAN; writes its networks, training curves and figures."""
 
 import os
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 
 from dcgan.data.mnist import load_split
-from dcgan.gan import device as hardware
+from dcgan.gan.device import describe_machine, keep_freed_memory, resolve_device, resolve_precision
 from dcgan.gan.trainer import Trainer
 from dcgan.gan.training_loop import run_training
 from dcgan.gan.training_outputs import write_networks, write_training_metrics
 from dcgan.gan.training_session import training_fingerprint, training_session
 from dcgan.params import load_params
-from dcgan.paths import METRICS, MODELS, RAW_DATA, local_state, root_folder
+from dcgan.paths import RAW_DATA, local_state, root_folder
 from dcgan.support.errors import exit_on_user_error
 from dcgan.tracking.provenance import environment_tags
 from dcgan.tracking.session import start_or_resume, tracked
@@ -22,32 +22,31 @@ from dcgan.tracking.stage_outputs import log_training
 @exit_on_user_error
 def main() -> None:
     params = load_params()
-    hardware.keep_freed_memory()
-    device = hardware.resolve_device()
-    precision = hardware.resolve_precision(params.train.precision, device)
+    keep_freed_memory()
+    device = resolve_device()
+    precision = resolve_precision(params.train.precision, device)
     settings = params.train.model_copy(update={"precision": precision})
-    machine = hardware.describe_machine(device)
-    fingerprint = training_fingerprint(
-        [params.model.model_dump(), settings.model_dump(), machine], RAW_DATA.glob("train-*")
-    )
+    machine = describe_machine(device)
+    shaping = [params.model.model_dump(), settings.model_dump(), machine]
+    fingerprint = training_fingerprint(shaping, RAW_DATA.glob("train-*"))
     images, labels = (torch.from_numpy(array) for array in load_split(RAW_DATA, "train"))
     root = root_folder()
     with training_session(local_state(root), fingerprint) as session:
         trainer = Trainer(params.model, settings, images, labels, device)
+        resolved = {
+            "seed": settings.seed,
+            "conditional": params.model.conditional,
+            "device": device,
+            "precision": precision,
+            "workers": trainer.workers,
+        }
         name = os.environ.get("DVC_EXP_NAME") or f"train-{fingerprint[:6]}"
-        run_log = start_or_resume(root, session.run_log_note, name)
+        run_log = start_or_resume(root, session.run_log_id_file, name)
         run_log.log_tags(environment_tags() | machine | {"precision": precision, "workers": trainer.workers})
         with tracked(root, run_log):
-            history = run_training(trainer, session.folder, run_log, session.stop)
-            resolved = {
-                "seed": settings.seed,
-                "conditional": params.model.conditional,
-                "device": device,
-                "precision": precision,
-                "workers": trainer.workers,
-            }
-            write_networks(trainer, MODELS)
-            write_training_metrics(trainer, history, resolved, METRICS)
+            progress = run_training(trainer, session.folder, run_log, session.stop)
+            write_networks(trainer, Path())
+            write_training_metrics(trainer, progress, resolved, Path())
             log_training(run_log, Path(), params.model_dump())
         session.finish_and_exit()
 

@@ -1,4 +1,4 @@
-"""A clone of this checkout with small networks and a small budget, and commands run in it."""
+"""Clones of this checkout with small networks and a small image budget, and commands run in them."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ SMALL = {
 
 
 def environment() -> dict[str, str]:
-    """This process's environment without what would lead to another repository or store, with a Git identity."""
+    """This process's environment with a Git identity, and without variables that point to a repository or a store."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("DVC", "MLFLOW", "DCGAN", "GIT_"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     identity = {f"GIT_{who}_{what}": "t@t" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -27,7 +27,7 @@ def environment() -> dict[str, str]:
 def run(folder: Path, *command: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess:
     done = subprocess.run(command, cwd=folder, env=environment() | variables, capture_output=True, text=True)
     if check and done.returncode:
-        raise AssertionError(f"{command} ended with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        raise AssertionError(f"{command} exited with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
     return done
 
 
@@ -40,7 +40,7 @@ def change_params(folder: Path, change: dict) -> None:
 
 
 def make_clone(folder: Path, mnist: Path) -> Path:
-    """A repository of its own with this checkout's tracked files as they are now, and small parameters."""
+    """A new repository with this checkout's files, including uncommitted edits, and small parameters."""
     listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard", "-z").stdout.split("\0")
     for name in filter(None, listed):
         if (ROOT / name).is_file() and not name.startswith(("docs/", "dvc.lock", "metrics/", "samples/")):
@@ -56,6 +56,7 @@ def make_clone(folder: Path, mnist: Path) -> Path:
 
 
 def results(folder: Path) -> dict[str, bytes]:
+    """The contents of all pipeline outputs, by path."""
     lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
     outs = [out["path"] for stage in lock.values() for out in stage["outs"]]
     files = [

@@ -23,23 +23,23 @@ def draw(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
-def test_a_number_becomes_a_picture_of_its_digits_side_by_side(folder):
+def test_a_number_is_drawn_with_its_digits_side_by_side(folder):
     done = draw(folder, "2026", "--seed", "7", "-o", "year.png")
     assert done.returncode == 0
     assert done.stdout == "year.png\n"
     assert Image.open(folder / "year.png").size == (2 * 4 * 22, 2 * 28)
 
 
-def test_the_same_seed_writes_the_same_and_another_something_else(folder):
+def test_the_seed_selects_the_handwriting(folder):
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         assert draw(folder, "11", "--seed", seed, "-o", name).returncode == 0
     a, b, c = (np.asarray(Image.open(folder / name)) for name in "abc")
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)
-    assert not np.array_equal(a[:, :44], a[:, 44:])  # two ones, two handwritings
+    assert not np.array_equal(a[:, :44], a[:, 44:])  # the two ones differ
 
 
-def test_a_grid_of_several_lines(folder):
+def test_count_and_grid_draw_several_lines_with_gaps(folder):
     assert draw(folder, "0123456789", "--count", "3", "--grid", "-o", "g.png").returncode == 0
     assert Image.open(folder / "g.png").size == (2 * (10 * 29 - 1), 2 * (3 * 29 - 1))
 
@@ -47,10 +47,10 @@ def test_a_grid_of_several_lines(folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["12a"], "'12a' is no number"),
-        (["٣"], "is no number"),
-        ([""], "'' is no number"),
-        (["1", "--count", "0"], "--count 0"),
+        (["12a"], "'12a' is not a number"),
+        (["٣"], "is not a number"),
+        ([""], "'' is not a number"),
+        (["1", "--count", "0"], "--count is 0"),
         (["1", "--seed", "-1"], "--seed is -1"),
         (["1", "--generator", "nowhere"], "there is no generator at nowhere"),
         (["1", "-o", "models/generator.safetensors/x.png"], "cannot write"),
@@ -63,14 +63,14 @@ def test_mistakes_are_one_line_and_code_2(folder, arguments, message):
     assert done.stderr.count("\n") == 1
 
 
-def test_a_plain_generator_cannot_write_what_is_asked_for(tmp_path):
+def test_an_unconditional_generator_is_refused(tmp_path):
     save_network(tmp_path / "models/generator.safetensors", Generator(16, 8, False, 20).eval())
     done = draw(tmp_path, "1")
     assert done.returncode == 2
     assert "conditional: false" in done.stderr
 
 
-def test_without_any_generator_it_says_where_to_be(tmp_path):
+def test_without_any_generator_the_error_says_where_to_run_it(tmp_path):
     done = draw(tmp_path, "1")
     assert done.returncode == 2
     assert "run this from the repository's root" in done.stderr

@@ -12,7 +12,7 @@ TENSORS = {
 NOTES = {"rows": [{"step": 1, "loss": 0.5}], "warnings": []}
 
 
-def test_what_was_saved_comes_back(tmp_path):
+def test_a_checkpoint_is_read_back_unchanged(tmp_path):
     save_checkpoint(tmp_path, 7, TENSORS, NOTES)
     checkpoint = load_newest_checkpoint(tmp_path)
     assert checkpoint.notes == NOTES
@@ -22,11 +22,11 @@ def test_what_was_saved_comes_back(tmp_path):
         assert tensor.dtype == checkpoint.tensors[name].dtype
 
 
-def test_nothing_saved_is_nothing_to_resume(tmp_path):
+def test_an_empty_folder_has_no_checkpoint(tmp_path):
     assert load_newest_checkpoint(tmp_path) is None
 
 
-def test_the_two_newest_are_kept_and_the_newest_serves(tmp_path):
+def test_the_two_newest_are_kept_and_the_newest_is_loaded(tmp_path):
     for step in (9, 80, 700):
         save_checkpoint(tmp_path, step, TENSORS, {"step": step})
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["checkpoint-000000080", "checkpoint-000000700"]
@@ -34,7 +34,7 @@ def test_the_two_newest_are_kept_and_the_newest_serves(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "garbage"])
-def test_a_damaged_one_is_said_and_the_one_before_serves(tmp_path, capsys, damage):
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_loaded(tmp_path, capsys, damage):
     save_checkpoint(tmp_path, 1, TENSORS, {"step": 1})
     newest = save_checkpoint(tmp_path, 2, TENSORS, {"step": 2})
     whole = newest.read_bytes()
@@ -46,7 +46,7 @@ def test_a_damaged_one_is_said_and_the_one_before_serves(tmp_path, capsys, damag
     assert "checkpoint-000000002 is damaged" in capsys.readouterr().err
 
 
-def test_every_flipped_bit_is_noticed(tmp_path):
+def test_a_flipped_bit_anywhere_is_detected(tmp_path):
     path = save_checkpoint(tmp_path, 1, TENSORS, NOTES)
     whole = path.read_bytes()
     for position in range(0, len(whole), 7):

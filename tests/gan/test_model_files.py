@@ -17,14 +17,14 @@ def make_generator(conditional: bool = True) -> Generator:
     return Generator(16, 8, conditional, 20).eval()
 
 
-def test_a_network_comes_back_with_arguments_and_weights(tmp_path):
-    for kind, network in (("generator", make_generator()), ("discriminator", Discriminator(8, 20, "batch", True))):
-        save_network(tmp_path / kind, network)
-        again = load_network(tmp_path / kind, kind)
-        assert again.arguments == network.arguments
-        assert not again.training
-        for name, tensor in network.state_dict().items():
-            assert torch.equal(tensor, again.state_dict()[name])
+def test_a_network_is_loaded_with_its_arguments_and_weights(tmp_path):
+    for name, network in (("generator", make_generator()), ("discriminator", Discriminator(8, 20, "batch", True))):
+        save_network(tmp_path / name, network)
+        loaded = load_network(tmp_path / name, name)
+        assert loaded.arguments == network.arguments
+        assert not loaded.training
+        for key, tensor in network.state_dict().items():
+            assert torch.equal(tensor, loaded.state_dict()[key])
 
 
 def test_channels_last_weights_are_saved_as_the_same_bytes(tmp_path):
@@ -40,7 +40,7 @@ def test_channels_last_weights_are_saved_as_the_same_bytes(tmp_path):
         (b"", "is not a generator that this project wrote"),
     ],
 )
-def test_a_file_from_elsewhere_is_refused_in_one_line(tmp_path, content, message):
+def test_an_unknown_file_is_refused_in_one_line(tmp_path, content, message):
     path = tmp_path / "generator.safetensors"
     path.write_bytes(content)
     with pytest.raises(UserError, match=message) as caught:
@@ -61,7 +61,7 @@ def test_a_pickle_in_disguise_is_refused_and_not_executed(tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
-def test_another_projects_and_the_other_networks_file_are_refused(tmp_path):
+def test_files_of_another_project_and_of_the_other_network_are_refused(tmp_path):
     save_file({"weight": torch.zeros(3)}, tmp_path / "foreign")
     with pytest.raises(UserError, match="a network of another project"):
         load_network(tmp_path / "foreign", "generator")
@@ -96,8 +96,8 @@ def test_the_export_runs_in_a_process_without_this_package(tmp_path, conditional
     export_generator(tmp_path / "generator.pt2", generator)
     latents = torch.randn(5, 16)
     torch.save(latents, tmp_path / "latents")
-    # -I: no PYTHONPATH; and where the package is installed, importing it is made to fail
-    code = "import sys; sys.modules['dcgan'] = None  # importing it would fail" + USE_WITHOUT_THE_PACKAGE
+    # -I ignores PYTHONPATH, and the None in sys.modules makes an installed package fail to import
+    code = "import sys; sys.modules['dcgan'] = None" + USE_WITHOUT_THE_PACKAGE
     arguments = [tmp_path / "generator.pt2", tmp_path / "latents", tmp_path / "out", str(conditional)]
     subprocess.run([sys.executable, "-I", "-c", code, *map(str, arguments)], check=True, cwd=tmp_path)
     for size in (1, 5):
@@ -105,7 +105,7 @@ def test_the_export_runs_in_a_process_without_this_package(tmp_path, conditional
         assert torch.allclose(torch.load(tmp_path / f"out-{size}", weights_only=True), expected, atol=1e-5)
 
 
-def test_the_export_is_the_same_bytes_again_and_names_no_folder(tmp_path):
+def test_exports_are_identical_bytes_and_contain_no_local_path(tmp_path):
     for name in ("a", "b"):
         export_generator(tmp_path / name, make_generator())
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

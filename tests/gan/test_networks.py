@@ -3,7 +3,7 @@ import torch
 
 from dcgan.gan.networks import Discriminator, Generator
 
-ONE_KIND = torch.zeros(8, dtype=torch.int64)
+CLUSTER_0 = torch.zeros(8, dtype=torch.int64)
 
 
 @pytest.mark.parametrize("conditional", [True, False])
@@ -20,7 +20,7 @@ def test_shapes_and_ranges(conditional, count):
     assert discriminator(images, labels).shape == (count, 1)
 
 
-def test_conditional_networks_heed_the_label():
+def test_conditional_networks_use_the_label():
     torch.manual_seed(0)
     generator, discriminator = Generator(16, 8, True, 10).eval(), Discriminator(8, 10, "none", False)
     latents = torch.randn(4, 16)
@@ -30,63 +30,63 @@ def test_conditional_networks_heed_the_label():
     assert not torch.equal(discriminator(images, one), discriminator(images, two))
 
 
-def test_an_unconditional_generator_needs_no_label_and_heeds_none():
+def test_an_unconditional_generator_needs_no_label_and_ignores_one():
     torch.manual_seed(0)
     generator, latents = Generator(16, 8, False, 20).eval(), torch.randn(4, 16)
     assert torch.equal(generator(latents), generator(latents, torch.arange(4)))
 
 
 @pytest.mark.parametrize("conditional", [True, False])
-def test_kinds_come_as_often_as_they_were_counted(conditional):
-    """The kind is read off the picture: only the first latent value differs, so each kind draws one picture."""
+def test_clusters_are_selected_at_the_frequencies_that_were_set(conditional):
+    """Latents that differ only in their first value give one image per cluster, so the image shows the cluster."""
     torch.manual_seed(0)
-    generator = Generator(16, 8, conditional, 30).eval()
-    labels = 10 if conditional else 1
-    counts = torch.tensor([5, 0, 15] * 10)  # a quarter, nothing and three quarters of each label
+    generator = Generator(16, 8, conditional, clusters_per_class=3 if conditional else 30).eval()
+    classes = 10 if conditional else 1
+    counts = torch.tensor([5, 0, 15] * 10)  # a quarter, none and three quarters of each label
     generator.set_cluster_frequencies(counts)
     latents = torch.zeros(4000, 16)
     latents[:, 0] = torch.randn(4000)
-    asked = torch.full((4000,), 7 if conditional else 0)
-    pictures = generator(latents, asked)
+    labels = torch.full((4000,), 7 if conditional else 0)
+    pictures = generator(latents, labels)
     possible = generator.forward_clusters(torch.zeros(30, 16), torch.arange(30))
     drawn = torch.cdist(pictures.flatten(1), possible.flatten(1)).argmin(dim=1)
-    shares = torch.bincount(drawn, minlength=30) / 4000
-    expected = counts.view(labels, -1) / counts.view(labels, -1).sum(dim=1, keepdim=True)
+    frequencies = torch.bincount(drawn, minlength=30) / 4000
+    expected = counts.view(classes, -1) / counts.view(classes, -1).sum(dim=1, keepdim=True)
     if conditional:
         expected[torch.arange(10) != 7] = 0
-    # The standard deviation of a share of 4,000 draws is below 0.007.
-    assert torch.allclose(shares, expected.flatten(), atol=0.03)
-    assert (shares[expected.flatten() == 0] == 0).all()
+    # The standard deviation of a frequency in 4,000 draws is below 0.007.
+    assert torch.allclose(frequencies, expected.flatten(), atol=0.03)
+    assert (frequencies[expected.flatten() == 0] == 0).all()
 
 
-def learn_to_use_std(discriminator: Discriminator) -> None:
-    """The weight of the std starts at zero; a trained one has another value."""
+def activate_std(discriminator: Discriminator) -> None:
+    """Give the std a weight, as training does: it is initialized to zero."""
     if discriminator.std_weight is not None:
         discriminator.std_weight.data.fill_(1.0)
 
 
-def test_minibatch_std_sees_that_a_group_is_all_alike():
-    """Four copies of an image and that image among three others get different logits only through the std feature."""
+def test_minibatch_std_detects_a_group_of_identical_images():
+    """Only the std feature gives an image another logit among its own copies than among other images."""
     torch.manual_seed(0)
     images = torch.rand(4, 1, 28, 28) * 2 - 1
     copies = images[:1].repeat(4, 1, 1, 1)
     for minibatch_std, differs in ((True, True), (False, False)):
         discriminator = Discriminator(8, 1, "none", minibatch_std)
-        learn_to_use_std(discriminator)
-        alone, among = discriminator(copies, ONE_KIND[:4])[0], discriminator(images, ONE_KIND[:4])[0]
+        activate_std(discriminator)
+        alone, among = discriminator(copies, CLUSTER_0[:4])[0], discriminator(images, CLUSTER_0[:4])[0]
         assert (not torch.allclose(alone, among, atol=1e-5)) == differs
 
 
-def test_minibatch_std_does_not_reach_across_groups():
+def test_minibatch_std_is_independent_between_groups():
     torch.manual_seed(0)
     discriminator = Discriminator(8, 1, "none", True)
-    learn_to_use_std(discriminator)
+    activate_std(discriminator)
     images = torch.rand(8, 1, 28, 28)
     changed = torch.cat([images[:4], torch.rand(4, 1, 28, 28)])
-    assert torch.allclose(discriminator(images, ONE_KIND)[:4], discriminator(changed, ONE_KIND)[:4], atol=1e-5)
+    assert torch.allclose(discriminator(images, CLUSTER_0)[:4], discriminator(changed, CLUSTER_0)[:4], atol=1e-5)
 
 
-def test_batch_norm_is_there_when_asked_for():
+def test_batch_norm_is_present_only_when_selected():
     assert any(isinstance(m, torch.nn.BatchNorm2d) for m in Discriminator(8, 1, "batch", False).modules())
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in Discriminator(8, 1, "none", False).modules())
 

@@ -20,14 +20,14 @@ def generator():
     return Generator(16, 8, True, 20).eval()
 
 
-def test_class_counts_are_mnists(mnist_dir):
+def test_class_counts_are_those_of_mnist(mnist_dir):
     from dcgan.data.mnist import load_split
 
     for split, counts in (("train", TRAINING_COUNTS), ("test", TEST_COUNTS)):
         assert tuple(np.bincount(load_split(mnist_dir, split)[1], minlength=10)) == counts
 
 
-def test_sixty_thousand_have_the_training_sets_counts_and_the_first_ten_thousand_the_test_sets():
+def test_mnist_mix_has_training_set_counts_and_starts_with_test_set_counts():
     labels = label_sequence(60_000, "mnist", seed=3).numpy()
     assert tuple(np.bincount(labels[:10_000])) == TEST_COUNTS
     assert tuple(np.bincount(labels)) == TRAINING_COUNTS
@@ -59,31 +59,31 @@ def test_latents_depend_on_seed_and_row_only():
     assert abs(float(many.var()) - 1) < 0.035
 
 
-def test_grey_levels_are_rounded_to_the_nearest():
+def test_gray_levels_are_rounded_to_the_nearest():
     values = torch.tensor([-1.0, 1.0, 0.0, 0.5 / 127.5 - 1 + 1e-4, 0.5 / 127.5 - 1 - 1e-4]).view(5, 1, 1, 1)
     assert to_uint8(values).ravel().tolist() == [0, 255, 128, 1, 0]
 
 
 def test_generate_gives_bytes_and_reports_each_batch(generator):
-    told = []
-    images = generate(generator, latents(700, 16, 0), label_sequence(700, "balanced", 0), told.append)
+    batches = []
+    images = generate(generator, latents(700, 16, 0), label_sequence(700, "balanced", 0), batches.append)
     assert images.shape == (700, 28, 28)
     assert images.dtype == np.uint8
-    assert told == [500, 200]
+    assert batches == [500, 200]
 
 
-def test_batch_size_moves_a_pixel_by_one_grey_level_at_most(generator, monkeypatch):
+def test_batch_size_changes_a_pixel_by_at_most_one_gray_level(generator, monkeypatch):
     z, labels = latents(600, 16, 0), label_sequence(600, "balanced", 0)
     whole = generate(generator, z, labels).astype(int)
-    monkeypatch.setattr("dcgan.sampling.BATCH", 7)
+    monkeypatch.setattr("dcgan.gan.sampling.BATCH", 7)
     small = generate(generator, z, labels).astype(int)
     assert np.abs(whole - small).max() <= 1
     assert (whole != small).mean() < 1e-4
 
 
-def test_walk_moves_in_small_steps_from_one_digit_to_another(generator):
+def test_a_latent_walk_goes_from_one_digit_to_another_in_small_steps(generator):
     walk = latent_walk(generator, seed=0, steps=30).astype(float).reshape(10, 30, -1)
     step = np.abs(np.diff(walk, axis=1)).mean(axis=(1, 2))
     whole = np.abs(walk[:, -1] - walk[:, 0]).mean(axis=1)
     assert (whole > 0).all()
-    assert (step < whole / 3).all()  # 29 steps: a jump in the middle would be one step as long as the whole way
+    assert (step < whole / 3).all()  # a jump would be one step of nearly the whole distance

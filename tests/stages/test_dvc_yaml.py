@@ -1,4 +1,4 @@
-"""dvc.yaml against what the stages really are and import."""
+"""dvc.yaml compared with the stage scripts and what they import."""
 
 import ast
 from pathlib import Path
@@ -9,28 +9,28 @@ import yaml
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
-# Modules of ours that a stage imports but does not depend on, each with the reason. A folder ends with a slash.
+# Modules that a stage imports without depending on them, each with the reason. Folders end with a slash.
 NO_DEPENDENCY = {
     "__init__.py": "empty",
-    "params.py": "the schema holds no values: a new key of another stage must not retrain",
-    "paths.py": "where files lie, not what is in them",
-    "tracking/": "tells what happened and shapes nothing",
-    "support/errors.py": "words of an error, shapes nothing",
-    "support/lock.py": "guards, shapes nothing",
-    "support/progress.py": "shows, shapes nothing",
-    "support/stop_signals.py": "stops, shapes nothing",
+    "params.py": "a schema without values: a new key of another stage must not cause a retraining",
+    "paths.py": "where files are, not what is in them",
+    "tracking/": "logs what happened, does not affect the outputs",
+    "support/errors.py": "error messages only",
+    "support/lock.py": "locking only",
+    "support/progress.py": "progress display only",
+    "support/stop_signals.py": "stop requests only",
 }
 
 
-def shapes_results(path: Path) -> bool:
+def affects_outputs(path: Path) -> bool:
     name = str(path.relative_to(ROOT / "src" / "dcgan"))
     return path.name != "__init__.py" and not any(
-        name.startswith(free) if free.endswith("/") else name == free for free in NO_DEPENDENCY
+        name.startswith(entry) if entry.endswith("/") else name == entry for entry in NO_DEPENDENCY
     )
 
 
 def imported_modules(path: Path, seen: set[Path]) -> set[Path]:
-    """Files of our package that `path` imports, by way of others too."""
+    """Files of this package that `path` imports, directly or indirectly."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -45,7 +45,7 @@ def imported_modules(path: Path, seen: set[Path]) -> set[Path]:
             for found in (base.with_suffix(".py"), base / "__init__.py"):
                 if found.exists() and found not in seen:
                     seen.add(found)
-                    if found.name == "__init__.py" or shapes_results(found):
+                    if found.name == "__init__.py" or affects_outputs(found):
                         imported_modules(found, seen)
     return seen
 
@@ -59,8 +59,8 @@ def test_the_stages_are_the_scripts():
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_depends_on_every_module_that_shapes_its_result(name):
-    needed = set(filter(shapes_results, imported_modules(ROOT / f"stages/{name}.py", set())))
+def test_a_stage_depends_on_every_module_that_affects_its_outputs(name):
+    needed = set(filter(affects_outputs, imported_modules(ROOT / f"stages/{name}.py", set())))
     named = {
         file
         for dep in STAGES[name]["deps"]
@@ -68,12 +68,12 @@ def test_a_stage_depends_on_every_module_that_shapes_its_result(name):
         for file in ((ROOT / dep).rglob("*.py") if (ROOT / dep).is_dir() else [ROOT / dep])
         if file.name != "__init__.py"
     }
-    assert named - needed == set(), "deps that the stage does not import"
-    assert needed - named == set(), "imports that are no deps: editing them would leave the stage up to date"
+    assert named - needed == set(), "in deps, but not imported by the stage"
+    assert needed - named == set(), "imported, but not in deps: an edit would not rerun the stage"
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_reads_its_own_section(name):
+def test_a_stage_depends_on_its_own_section_of_the_parameters(name):
     sections = {entry.split(".")[0] for entry in STAGES[name]["params"]}
     assert name in sections
     assert sections <= {"train": {"train", "model"}, "evaluate": {"evaluate", "model", "sample"}}.get(name, {name})

@@ -1,4 +1,4 @@
-"""What happens to a training happens here for real: kills, signals, full disks, a dvc that dies."""
+"""Real faults during real trainings: kills, signals, full disks, a dvc that dies."""
 
 import os
 import random
@@ -14,12 +14,12 @@ from clones import change_params, environment, make_clone, run
 from dcgan.tracking.run_log import RunLog
 
 STAGE = [sys.executable, "stages/train.py"]
-# With checkpoints a fifth of a second apart instead of ten, so that a training of seconds has some to go on from.
-SAVING_OFTEN = [
+# With a checkpoint every 0.2 seconds instead of every 10, so that a short training has some to resume from.
+FREQUENT_CHECKPOINTS = [
     sys.executable,
     "-c",
-    "import runpy, sys; from dcgan import training; "
-    "training.CHECKPOINT_AT_LEAST_S, training.CHECKPOINT_SHARE = 0.2, 1.0; "
+    "import runpy, sys; from dcgan.gan import training_loop; "
+    "training_loop.CHECKPOINT_INTERVAL_S, training_loop.CHECKPOINT_TIME_FRACTION = 0.2, 1.0; "
     "sys.argv = ['stages/train.py']; runpy.run_path('stages/train.py', run_name='__main__')",
 ]
 BUDGET = {"train": {"images": 4800, "workers": 2, "batch_size": 16, "snapshots": 3}}
@@ -43,14 +43,14 @@ def clone(template, tmp_path) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(template, tmp_path_factory) -> dict[str, bytes]:
-    """What a training leaves that nothing happened to."""
+    """The outputs of an uninterrupted training."""
     folder = tmp_path_factory.mktemp("whole") / "clone"
     subprocess.run(["cp", "-r", template, folder], check=True)
     assert train(folder).returncode == 0
-    return left_by(folder)
+    return outputs_of(folder)
 
 
-def left_by(folder: Path) -> dict[str, bytes]:
+def outputs_of(folder: Path) -> dict[str, bytes]:
     files = [*folder.glob("models/[gd]*ator.*"), *folder.glob("metrics/[cpt]*"), *folder.glob("metrics/*/*")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.is_file()}
 
@@ -75,27 +75,27 @@ def checkpoints(folder: Path) -> list[Path]:
 def wait_for(condition, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"did not happen within {seconds} seconds"
         time.sleep(0.02)
 
 
 def points(folder: Path) -> list[tuple[str, int]]:
-    """Every (series, step) of the training's record, as often as it stands there."""
-    (record,) = RunLog.all(folder)
-    events = [event for event, _ in record.events() if event["event"] == "points"]
+    """Every (series, step) in the run log, with repetitions."""
+    (run_log,) = RunLog.all(folder)
+    events = [event for event, _ in run_log.events() if event["event"] == "points"]
     return [(key, event["step"]) for event in events for key in event["values"]]
 
 
 def kill_until_done(folder: Path, seed: int, most: int) -> tuple[int, int]:
-    """Start the trainer again and again, each time killing it within three seconds of its taking up the work.
+    """Start the trainer again and again, and kill it each time within three seconds of the start of its training.
 
-    Every other time the three seconds begin when there is a checkpoint, however slow the machine: some kills must come
-    after one. Returns how often it was killed, and how often it went on from a checkpoint.
+    Every other time, the three seconds begin once there is a checkpoint, however slow the machine is, because some
+    kills must come after one. Returns the number of kills, and of resumptions from a checkpoint.
     """
     moments = random.Random(seed)
     kills = resumptions = 0
     while kills < most:
-        process = start(folder, *SAVING_OFTEN)
+        process = start(folder, *FREQUENT_CHECKPOINTS)
         wait_for(lambda process=process, early=kills % 2 == 0: ready(folder, process, early))
         try:
             output, _ = process.communicate(timeout=moments.uniform(0.0, 3.0))
@@ -113,23 +113,24 @@ def kill_until_done(folder: Path, seed: int, most: int) -> tuple[int, int]:
 
 
 def ready(folder: Path, process: subprocess.Popen, early: bool) -> bool:
-    """Ended, or at work and, unless it may be killed early, with a checkpoint to go on from."""
-    return process.poll() is not None or (is_at_work(folder, process) and (early or bool(checkpoints(folder))))
+    """Ended, or training and, unless it may be killed early, with a checkpoint to resume from."""
+    return process.poll() is not None or (is_training(folder, process) and (early or bool(checkpoints(folder))))
 
 
-def is_at_work(folder: Path, process: subprocess.Popen) -> bool:
-    return any(str(process.pid) in lock.read_text() for lock in folder.glob(".dcgan/runs/*/lock"))
+def is_training(folder: Path, process: subprocess.Popen) -> bool:
+    """Whether the process has locked its training; a lock file names its holder."""
+    return any(str(process.pid) in lock.read_text() for lock in folder.glob(".dcgan/locks/*"))
 
 
 def check_nothing_lost(folder: Path, expected: dict[str, bytes]) -> None:
-    left = left_by(folder)
+    left = outputs_of(folder)
     assert left.keys() == expected.keys()
     assert [name for name in expected if expected[name] != left[name]] == []
-    told = points(folder)
-    assert len(told) == len(set(told)), "points doubled"
+    logged = points(folder)
+    assert len(logged) == len(set(logged)), "points logged twice"
     rows = expected["metrics/curves.csv"].count(b"\n") - 1
-    assert len({step for key, step in told if key == "train/loss_g"}) == rows, "points lost"
-    assert [record.status for record in RunLog.all(folder)] == ["FINISHED"]
+    assert len({step for key, step in logged if key == "train/loss_g"}) == rows, "points lost"
+    assert [run_log.status for run_log in RunLog.all(folder)] == ["FINISHED"]
 
 
 def test_kills_at_random_moments_change_nothing(clone, expected):
@@ -145,11 +146,11 @@ def test_many_kills_at_random_moments_change_nothing(clone, expected, seed):
     kills, resumptions = kill_until_done(clone, seed=100 + seed, most=8)
     check_nothing_lost(clone, expected)
     assert resumptions
-    print(f"seed {100 + seed}: {kills} kills, {resumptions} times from a checkpoint, 0 points lost, 0 points doubled")
+    print(f"seed {100 + seed}: {kills} kills, {resumptions} resumptions, no point lost or logged twice")
 
 
-def test_a_kill_before_the_record_exists_leaves_no_second_one(clone):
-    """Seen once in a hundred kills: dead between the creation of the record and the note of its id."""
+def test_a_kill_before_the_run_log_exists_leaves_no_second_one(clone):
+    """Once in a hundred kills, the process dies between the creation of the run log and whatever follows."""
     dying = "import os, runpy, sys; from dcgan.tracking.run_log import RunLog; " + (
         "create = RunLog.create; "
         "RunLog.create = lambda *a, **k: (create(*a, **k), os.kill(os.getpid(), 9)); "
@@ -159,15 +160,15 @@ def test_a_kill_before_the_record_exists_leaves_no_second_one(clone):
     process.communicate()
     assert process.returncode == -9
     assert train(clone).returncode == 0
-    assert [record.status for record in RunLog.all(clone)] == ["FINISHED"]
+    assert [run_log.status for run_log in RunLog.all(clone)] == ["FINISHED"]
 
 
-def test_a_kill_after_the_work_is_done_finds_no_process(clone):
-    """DVC counts a stage as done at its exit: one killed after it forgot its record would be told a second time."""
+def test_the_process_has_ended_as_soon_as_the_session_is_finished(clone):
+    """DVC considers a stage done only then: a kill between the two would repeat it in a second run log."""
     process = start(clone)
     wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
     wait_for(lambda: not list(clone.glob(".dcgan/runs/*")))
-    time.sleep(0.2)  # an exit takes a millisecond, the interpreter's own farewell over half a second
+    time.sleep(0.2)  # os._exit takes a millisecond, interpreter shutdown over half a second
     process.kill()
     process.communicate()
     assert process.returncode == 0
@@ -176,7 +177,7 @@ def test_a_kill_after_the_work_is_done_finds_no_process(clone):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.faults)]
 )
-def test_a_polite_signal_saves_and_ends_quickly_and_the_run_resumes(clone, expected, number, code):
+def test_a_signal_saves_a_checkpoint_and_ends_quickly_and_the_run_resumes(clone, expected, number, code):
     process = start(clone)
     wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
     time.sleep(1)
@@ -188,13 +189,13 @@ def test_a_polite_signal_saves_and_ends_quickly_and_the_run_resumes(clone, expec
     assert f"stopped by {number.name}" in output
     assert "Traceback" not in output
     assert checkpoints(clone)
-    assert [record.status for record in RunLog.all(clone)] == ["KILLED"]
+    assert [run_log.status for run_log in RunLog.all(clone)] == ["KILLED"]
     assert "resuming at" in train(clone).stdout
     check_nothing_lost(clone, expected)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.faults)])
-def test_no_orphan_trains_on_when_dvc_dies(clone, number):
+def test_no_trainer_keeps_running_when_dvc_dies(clone, number):
     process = start(clone, "dvc", "repro", "-s", "train", DVC_NO_ANALYTICS="1")
     wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
     process.send_signal(number)
@@ -210,13 +211,13 @@ def trainers_of(folder: Path) -> list[int]:
             is_trainer = b"stages/train.py" in (entry / "cmdline").read_bytes()
             if is_trainer and Path(os.readlink(entry / "cwd")) == folder.resolve():
                 found.append(int(entry.name))
-        except OSError:  # ended meanwhile
+        except OSError:  # has ended in the meantime
             continue
     return found
 
 
-def test_a_second_trainer_on_the_same_work_is_refused_with_who_holds_it(clone):
-    change_params(clone, {"train": {"images": 480_000}})  # not done while the second one waits
+def test_a_second_trainer_is_refused_with_the_holder_of_the_lock(clone):
+    change_params(clone, {"train": {"images": 480_000}})  # takes longer than the second one waits
     first = start(clone)
     wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
     second = start(clone)
@@ -229,9 +230,9 @@ def test_a_second_trainer_on_the_same_work_is_refused_with_who_holds_it(clone):
 
 
 @pytest.mark.parametrize(
-    "change", ["parameter", *(pytest.param(kind, marks=pytest.mark.faults) for kind in ("code", "data"))]
+    "change", ["parameter", *(pytest.param(what, marks=pytest.mark.faults) for what in ("code", "data"))]
 )
-def test_a_change_after_an_interruption_starts_afresh(clone, change):
+def test_a_change_after_an_interruption_starts_over(clone, change):
     process = start(clone)
     wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
     process.send_signal(signal.SIGTERM)
@@ -239,7 +240,7 @@ def test_a_change_after_an_interruption_starts_afresh(clone, change):
     if change == "parameter":
         change_params(clone, {"train": {"learning_rate": 0.0011}})
     elif change == "code":
-        with open(clone / "src/dcgan/losses.py", "a") as stream:
+        with open(clone / "src/dcgan/gan/losses.py", "a") as stream:
             stream.write("# changed\n")
     else:
         labels = clone / "data/raw/train-labels-idx1-ubyte"
@@ -250,10 +251,10 @@ def test_a_change_after_an_interruption_starts_afresh(clone, change):
     output = train(clone).stdout
     assert "resuming" not in output
     if change == "data":
-        assert "train-labels-idx1-ubyte" in output  # altered data is refused, not trained on
+        assert "train-labels-idx1-ubyte" in output  # damaged data is refused
 
 
-def test_a_damaged_checkpoint_is_said_and_the_one_before_used(clone, expected):
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_used(clone, expected):
     process = start(clone)
     wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
     time.sleep(1)
@@ -271,8 +272,8 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_used(clone, expected):
     check_nothing_lost(clone, expected)
 
 
-def test_a_full_disk_ends_in_one_clear_line_and_loses_nothing(clone, expected):
-    """A limit on the size of files stands for the full disk: writing beyond it fails in the same place."""
+def test_a_full_disk_gives_one_clear_line_and_loses_nothing(clone, expected):
+    """A limit on file sizes simulates a full disk: a write fails in the same place."""
     limited = "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); " + (
         "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY)); "
         "sys.argv = ['stages/train.py']; runpy.run_path('stages/train.py', run_name='__main__')"
@@ -285,21 +286,21 @@ def test_a_full_disk_ends_in_one_clear_line_and_loses_nothing(clone, expected):
     assert not list(clone.glob("models/generator*"))
     assert not list(clone.glob("**/.checkpoint*"))
     assert train(clone).returncode == 0
-    left = left_by(clone)
+    left = outputs_of(clone)
     assert [name for name in expected if expected[name] != left.get(name)] == []
 
 
-def test_divergence_names_the_step_keeps_the_last_good_state_and_fails_the_run(clone):
+def test_divergence_reports_the_step_and_fails_the_run(clone):
     change_params(clone, {"train": {"r1_gamma": 1.0e38, "precision": "fp32"}})  # overflows in the first penalty
     done = train(clone)
     assert done.returncode == 1
-    assert "the loss is not finite since step" in done.stdout
+    assert "the loss stopped being finite at step" in done.stdout
     assert "Traceback" not in done.stdout
-    assert [record.status for record in RunLog.all(clone)] == ["FAILED"]
+    assert [run_log.status for run_log in RunLog.all(clone)] == ["FAILED"]
     assert not list(clone.glob("models/generator*"))
 
 
-def test_clean_shows_and_removes_what_a_kill_left(clone):
+def test_clean_lists_and_removes_what_a_kill_left_behind(clone):
     process = start(clone)
     wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
     process.kill()
@@ -311,6 +312,6 @@ def test_clean_shows_and_removes_what_a_kill_left(clone):
     assert "nothing was changed" in shown
     run(clone, *command, "--yes", PYTHONPATH="src")
     assert not list(clone.glob(".dcgan/runs/*"))
-    assert [record.status for record in RunLog.all(clone)] == ["KILLED"]
+    assert [run_log.status for run_log in RunLog.all(clone)] == ["KILLED"]
     assert "nothing to clean" in run(clone, *command, PYTHONPATH="src").stdout
     assert "resuming" not in train(clone).stdout

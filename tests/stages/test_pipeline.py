@@ -20,7 +20,7 @@ def pipeline(tmp_path_factory, mnist_dir) -> tuple[Path, str]:
     return folder, done.stdout + done.stderr
 
 
-def test_every_stage_ran_and_left_its_files(pipeline):
+def test_every_stage_ran_and_wrote_its_outputs(pipeline):
     folder, printed = pipeline
     assert re.findall(r"Running stage '(\w+)'", printed) == ["download", "train", "sample", "evaluate"]
     for name in (
@@ -41,7 +41,7 @@ def test_every_stage_ran_and_left_its_files(pipeline):
         assert (folder / name).stat().st_size > 0, name
 
 
-def test_the_scores_are_finite_and_say_how_they_were_made(pipeline):
+def test_the_scores_are_plausible_and_come_with_their_protocol(pipeline):
     folder, _ = pipeline
     scores = json.loads((folder / "metrics/evaluate.json").read_text())
     assert scores["fid"] > scores["fid_real"] > 0
@@ -54,7 +54,7 @@ def test_the_scores_are_finite_and_say_how_they_were_made(pipeline):
     assert train["precision"] == "fp32"
 
 
-def test_mlflow_has_one_run_with_all_of_it(pipeline):
+def test_mlflow_has_one_run_with_everything(pipeline):
     folder, _ = pipeline
     (run_,) = runs_of(folder, "tags.`model.sha256` != ''")
     assert run_["status"] == "FINISHED"
@@ -62,7 +62,7 @@ def test_mlflow_has_one_run_with_all_of_it(pipeline):
     assert run_["metrics"]["eval/relative_fid"] > 1
     assert {"train/loss_g", "train/acc_real", "train/variety", "eval/fid", "eval/kid_x1000"} <= run_["metrics"].keys()
     assert {"git.commit", "version.torch", "precision", "device"} <= run_["tags"].keys()
-    assert run_["points"] == 100  # log windows of a run of 100 steps
+    assert run_["points"] == 100  # a run of 100 steps has 100 log windows
     assert {"models", "samples", "metrics", "images"} <= set(run_["artifacts"])
 
 
@@ -73,8 +73,8 @@ def test_samples_are_a_data_set_that_torchvision_reads(pipeline, tmp_path):
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for split in ("train", "t10k"):
-        for kind in ("images-idx3", "labels-idx1"):
-            (raw / f"{split}-{kind}-ubyte").write_bytes((folder / f"samples/{kind}-ubyte").read_bytes())
+        for name in ("images-idx3-ubyte", "labels-idx1-ubyte"):
+            (raw / f"{split}-{name}").write_bytes((folder / f"samples/{name}").read_bytes())
     data = MNIST(tmp_path, train=True)
     assert len(data) == 2000
     assert data[0][0].size == (28, 28)
@@ -86,7 +86,7 @@ def test_a_second_repro_runs_nothing(pipeline):
     assert "Running stage" not in run(folder, "dvc", "repro").stdout
 
 
-def test_a_forced_run_gives_the_same_bytes_and_a_clean_status(pipeline):
+def test_a_forced_run_gives_the_same_bytes_and_a_clean_git_status(pipeline):
     folder, _ = pipeline
     before = results(folder)
     run(folder, "dvc", "repro", "-f", "--single-item", "train")
@@ -109,11 +109,11 @@ def test_changing_the_sample_count_does_not_change_the_training(pipeline):
     assert "'sample'" in done.stdout
 
 
-def test_two_queued_experiments_at_once_run_the_code_that_was_queued(pipeline):
+def test_two_parallel_queued_experiments_run_the_code_that_was_queued(pipeline):
     folder, _ = pipeline
     for seed in (11, 12):
         run(folder, "dvc", "exp", "run", "--queue", "-n", f"seed-{seed}", "-S", f"train.seed={seed}")
-    losses = folder / "src/dcgan/losses.py"
+    losses = folder / "src/dcgan/gan/losses.py"
     kept = losses.read_text()
     losses.write_text("raise RuntimeError('edited after queueing')\n")
     run(folder, "dvc", "queue", "start", "-j", "2")
@@ -156,5 +156,5 @@ print(json.dumps(found))
 
 
 def runs_of(folder: Path, query: str) -> list[dict]:
-    """MLflow's runs, read in a process of its own through MLflow's client."""
+    """Runs that match `query`, read with MLflow's client in a separate process."""
     return json.loads(run(folder, sys.executable, "-c", READ_RUNS, query).stdout.splitlines()[-1])

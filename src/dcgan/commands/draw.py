@@ -1,4 +1,4 @@
-"""`dcgan draw`: numbers written by hand, from a trained generator."""
+"""`dcgan draw`: a number in generated handwriting, as a PNG."""
 
 import argparse
 from pathlib import Path
@@ -17,12 +17,16 @@ MOST_DIGITS = 100_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("digits", help="what to write, as in 2026")
+    parser.add_argument("digits", help="the digits to draw, for example 2026")
     parser.add_argument("-o", "--output", default="digits.png", help="PNG to write (default: digits.png)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, another handwriting (default: 0)")
-    parser.add_argument("--count", type=int, default=1, help="how often to write it, a line each (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, help="selects the handwriting (default: 0)")
+    parser.add_argument("--count", type=int, default=1, help="number of lines, each with all the digits (default: 1)")
     parser.add_argument("--grid", action="store_true", help="draw lines between the digits")
-    parser.add_argument("--generator", type=Path, help="default: the trained one, else the ready-made one")
+    parser.add_argument(
+        "--generator",
+        type=Path,
+        help="generator file (default: the trained generator if there is one, else the ready-made one)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -30,21 +34,23 @@ def run(args: argparse.Namespace) -> None:
     generator = load_network(args.generator or _default_generator(), "generator")
     if not generator.conditional:
         raise UserError(
-            "this generator was trained with model.conditional: false and writes whatever comes; "
-            "name a conditional one: --generator models/ready_made_generator.safetensors"
+            "this generator was trained with model.conditional: false and cannot draw a digit on request; "
+            f"choose a conditional one, for example --generator {READY_MADE_GENERATOR}"
         )
     images = generate(generator, latents(len(labels), generator.arguments["latent_size"], args.seed), labels)
     columns = len(args.digits)
-    picture = grid(images, columns) if args.grid else _side_by_side(images, columns)
+    picture = grid(images, columns) if args.grid else _lines(images, columns)
     write_atomic(args.output, png(picture))
     print(args.output)
 
 
 def _labels(digits: str, count: int, seed: int) -> torch.Tensor:
     if not (digits.isascii() and digits.isdigit()):
-        raise UserError(f"{digits!r} is no number; only the digits 0 to 9 can be drawn, as in: dcgan draw 2026")
+        raise UserError(f"{digits!r} is not a number; allowed are the digits 0 to 9, as in: dcgan draw 2026")
     if count < 1 or len(digits) * count > MOST_DIGITS:
-        raise UserError(f"--count {count} of {len(digits)} digits; allowed are 1 to {MOST_DIGITS:,} digits in all")
+        raise UserError(
+            f"--count is {count}, with {len(digits)} digits a line; allowed are 1 to {MOST_DIGITS:,} digits in all"
+        )
     if not 0 <= seed < 2**31:
         raise UserError(f"--seed is {seed}; allowed are 0 to {2**31 - 1}")
     return torch.tensor([int(digit) for digit in digits]).repeat(count)
@@ -55,12 +61,10 @@ def _default_generator() -> Path:
         return GENERATOR
     if READY_MADE_GENERATOR.exists():
         return READY_MADE_GENERATOR
-    raise UserError(
-        f"there is neither {GENERATOR} nor {READY_MADE_GENERATOR} here; run this from the repository's root"
-    )
+    raise UserError(f"neither {GENERATOR} nor {READY_MADE_GENERATOR} exists here; run this from the repository's root")
 
 
-def _side_by_side(images: np.ndarray, columns: int) -> np.ndarray:
-    """uint8 (N, 28, 28) as lines of `columns` digits, close to each other as in writing."""
-    tight = images[:, :, 3:-3]  # MNIST's digits keep clear of the outer four pixels
+def _lines(images: np.ndarray, columns: int) -> np.ndarray:
+    """uint8 (N, 28, 28) as lines of `columns` digits, spaced as in handwriting."""
+    tight = images[:, :, 3:-3]  # the outer four pixels of an MNIST digit are empty
     return tight.reshape(-1, columns, 28, 22).swapaxes(1, 2).reshape(-1, columns * 22)

@@ -1,7 +1,7 @@
-"""Checkpoints of a training: written whole, checked when read, the two newest kept.
+"""Training checkpoints: written atomically, verified when read, the two newest kept.
 
-A checkpoint file is one line of magic and SHA-256, then a safetensors payload whose metadata holds the rest as JSON.
-Reading one executes nothing.
+A checkpoint file is one line with a magic number and a SHA-256, then a safetensors payload whose metadata holds
+everything else as JSON. Reading one executes no code.
 """
 
 import hashlib
@@ -17,21 +17,21 @@ from torch import Tensor
 from dcgan.support.files import write_atomic
 
 MAGIC = b"dcgan-checkpoint-1 "
-KEPT = 2  # the newest may be torn by a failing disk; the one before it then serves
-_LENGTH_AT = slice(0, 8)  # safetensors: length of the JSON header, little-endian
+KEPT = 2  # if a failing disk damages the newest, the one before it is used
+_HEADER_LENGTH = slice(0, 8)  # safetensors: length of the JSON header, little-endian
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     tensors: dict[str, Tensor]
-    notes: dict[str, Any]  # what is no tensor: JSON values
+    notes: dict[str, Any]  # everything else, as JSON values
 
 
 def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], notes: dict[str, Any]) -> Path:
-    """Write `checkpoint-<step>` into `folder` and drop all but the two newest.
+    """Write `checkpoint-<step>` to `folder` and delete all but the two newest.
 
     Raises:
-        UserError: the disk is full or the folder cannot be written; the checkpoints there stay as they are.
+        UserError: the disk is full or the folder is not writable; existing checkpoints are left as they are.
     """
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     payload = save(ready, metadata={"notes": json.dumps(notes, allow_nan=False)})
@@ -43,7 +43,7 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], notes: 
 
 
 def load_newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint in `folder` whose checksum is right, or None. A damaged one is said and passed over."""
+    """The newest checkpoint in `folder` with a correct checksum, or None. Damaged ones are skipped with a warning."""
     for path in sorted(folder.glob("checkpoint-*"), reverse=True):
         checkpoint = _read(path)
         if checkpoint is not None:
@@ -56,6 +56,6 @@ def _read(path: Path) -> Checkpoint | None:
     head, _, payload = path.read_bytes().partition(b"\n")
     if head != MAGIC + hashlib.sha256(payload).hexdigest().encode():
         return None
-    length = int.from_bytes(payload[_LENGTH_AT], "little")
+    length = int.from_bytes(payload[_HEADER_LENGTH], "little")
     metadata = json.loads(payload[8 : 8 + length])["__metadata__"]
     return Checkpoint(load(payload), json.loads(metadata["notes"]))

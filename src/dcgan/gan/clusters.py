@@ -1,4 +1,4 @@
-"""Clusters of look-alike digits, on which both networks are conditioned.
+"""Clusters of similar digits, on which both networks are conditioned.
 
 Latents have a single mode, handwriting has many: a narrow slanted seven, an upright one with a bar. Conditioning on
 clusters at their empirical frequency closes that gap (clusters as labels: Sage et al. 2018, Liu et al. 2020).
@@ -12,21 +12,25 @@ ITERATIONS = 30
 
 
 def find_clusters(images: Tensor, labels: Tensor, clusters_per_class: int) -> Tensor:
-    """The cluster of each image: k-means on 7x7 mean grey levels, within each label by itself. Deterministic.
+    """The cluster of each image: k-means on 7x7 mean gray levels, separately for each label. Deterministic.
 
     Args:
         images: uint8 (N, 1, 28, 28).
         labels: (N,) integers from 0; all 0 when the model is not conditional.
-        clusters_per_class: at most as many as a label has images.
+        clusters_per_class: at most the number of images of any label.
     Returns:
-        (N,) int64: label * clusters_per_class + the index within the label. Takes one second for 60,000 images and
+        (N,) int64: label * clusters_per_class + index within the label. Takes one second for 60,000 images and
         10 x 32 clusters.
     """
-    looks = images.cpu().view(-1, 7, 4, 7, 4).sum(dim=(2, 4), dtype=torch.float32).flatten(1) / (16 * 255)  # (N, 49)
+    thumbnails = images.cpu().view(-1, 7, 4, 7, 4).sum(dim=(2, 4), dtype=torch.float32).flatten(1) / (
+        16 * 255
+    )  # (N, 49)
     labels = labels.cpu()
     clusters = torch.empty(len(images), dtype=torch.int64)
     for label in range(int(labels.max()) + 1):
         chosen = labels == label
-        _, nearest = kmeans2(looks[chosen].numpy(), clusters_per_class, iter=ITERATIONS, minit="points", seed=label)
+        _, nearest = kmeans2(
+            thumbnails[chosen].numpy(), clusters_per_class, iter=ITERATIONS, minit="points", seed=label
+        )
         clusters[chosen] = label * clusters_per_class + torch.from_numpy(nearest).long()
     return clusters

@@ -1,4 +1,4 @@
-"""Where and how exactly a network computes: device and precision, resolved from what the machine has."""
+"""Device and precision of a training, resolved from what the machine has."""
 
 import ctypes
 import os
@@ -11,38 +11,38 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def resolve_device() -> str:
-    """ "cpu" or "cuda": what DCGAN_DEVICE names, else a GPU if PyTorch sees one.
+    """ "cpu" or "cuda": DCGAN_DEVICE if set, else a GPU if PyTorch finds one.
 
     Raises:
-        UserError: DCGAN_DEVICE names something else, or a GPU that is not there.
+        UserError: DCGAN_DEVICE has another value, or is "cuda" on a machine without a GPU.
     """
     wanted = os.environ.get("DCGAN_DEVICE", "auto")
     if wanted not in ("auto", "cpu", "cuda"):
         raise UserError(f"DCGAN_DEVICE is {wanted!r}; allowed are auto, cpu, cuda")
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise UserError("DCGAN_DEVICE is cuda, and PyTorch sees no GPU here; unset it or set it to cpu")
+        raise UserError("DCGAN_DEVICE is cuda, but PyTorch finds no GPU here; unset it or set it to cpu")
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return wanted
 
 
 def resolve_precision(wanted: str, device: str) -> str:
-    """ "bf16" or "fp32": for "auto" bf16 where the hardware computes it natively.
+    """ "bf16" or "fp32"; "auto" becomes bf16 where the hardware supports it natively.
 
     Raises:
-        UserError: "bf16" is demanded of hardware that only emulates it, many times slower.
+        UserError: "bf16" on hardware that only emulates it, which is many times slower.
     """
-    native = _computes_bf16(device)
+    native = _has_native_bf16(device)
     if wanted == "bf16" and not native:
         raise UserError(
-            f"train.precision is bf16, which this {device} does not compute natively; set it to auto or fp32"
+            f"train.precision is bf16, which this {device} does not support natively; set it to auto or fp32"
         )
     if wanted == "auto":
         return "bf16" if native else "fp32"
     return wanted
 
 
-def _computes_bf16(device: str) -> bool:
+def _has_native_bf16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.get_device_capability() >= (8, 0)
     capabilities = torch.cpu.get_capabilities()
@@ -50,19 +50,19 @@ def _computes_bf16(device: str) -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep freed memory for this process instead of handing it back to the system each time.
+    """Make the C library keep freed memory for reuse instead of returning it to the system.
 
-    A step frees and takes some hundred feature maps of up to 3 MB; each page handed back costs a page fault when it is
-    taken again. Keeping them makes training on a CPU about a tenth faster (docs/speed.md).
+    A step allocates and frees about a hundred feature maps of up to 3 MB, and every page that was returned costs a
+    page fault when it is allocated again. Keeping them makes training on a CPU about a tenth faster (docs/speed.md).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # glibc has it; other allocators have other habits
+    if mallopt is not None:  # glibc only
         mallopt(_M_MMAP_THRESHOLD, 1 << 30)
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def describe_machine(device: str) -> dict[str, str]:
-    """What a result may depend on besides parameters and code, for the record of a run."""
+    """What a result may depend on besides parameters and code: part of a training's fingerprint, and logged as tags."""
     machine = {"device": device, "torch": torch.__version__, "cpu_capability": torch.backends.cpu.get_cpu_capability()}
     if device == "cuda":
         machine |= {"gpu": torch.cuda.get_device_name(), "cuda": str(torch.version.cuda)}

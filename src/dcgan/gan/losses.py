@@ -14,7 +14,7 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     Args:
         real_logits, fake_logits: (N, 1), any real number; positive means "real".
     Returns:
-        a scalar, at least 0; 2 log 2 = 1.386 when it cannot logger.
+        a scalar, at least 0; 2 log 2 = 1.386 when it cannot tell them apart.
     """
     return softplus(-real_logits).mean() + softplus(fake_logits).mean()  # -log(sigmoid(r)) - log(1 - sigmoid(f))
 
@@ -25,20 +25,20 @@ def generator_loss(fake_logits: Tensor) -> Tensor:
     Args:
         fake_logits: (N, 1).
     Returns:
-        a scalar, at least 0; log 2 = 0.693 when the discriminator cannot logger.
+        a scalar, at least 0; log 2 = 0.693 when the discriminator cannot tell them apart.
     """
     return softplus(-fake_logits).mean()  # -log(sigmoid(f))
 
 
 def r1_penalty(real_images: Tensor, real_logits: Tensor) -> Tensor:
-    """Zero-centered gradient penalty on real images, without its weight gamma / 2.
+    """Zero-centered gradient penalty on real images, before its weight gamma / 2.
 
     Args:
         real_images: (N, 1, 28, 28) with `requires_grad`, from which `real_logits` were computed.
         real_logits: (N, 1).
     Returns:
-        a scalar: mean over the images of the squared gradient norm of the logit by the pixels. Differentiable, so
-        that its own backward pass is a double one: about the cost of two ordinary discriminator steps.
+        a scalar, at least 0: squared norm of the logit's gradient with respect to the pixels, averaged over the
+        images. It is differentiable; that double backward pass costs about two ordinary discriminator steps.
     """
     (gradient,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
     return gradient.float().square().sum(dim=(1, 2, 3)).mean()  # E |grad D(x)|^2

@@ -1,6 +1,6 @@
-"""Trained networks as files: weights with the arguments that rebuild them, and a self-contained export.
+"""Trained networks as files: weights with the constructor arguments, and a self-contained export.
 
-Weights are safetensors files: reading one executes nothing.
+Weights are safetensors files: reading one executes no code.
 """
 
 import io
@@ -21,45 +21,45 @@ NETWORKS = {"generator": Generator, "discriminator": Discriminator}
 
 
 def save_network(path: str | os.PathLike, network: Generator | Discriminator) -> None:
-    """Write weights and rebuilding arguments; the same network gives the same bytes."""
-    kind = next(name for name, cls in NETWORKS.items() if isinstance(network, cls))
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-    header = json.dumps({"network": kind, "arguments": network.arguments}, sort_keys=True)
+    """Write the weights and the arguments that rebuild the network. The same network gives the same bytes."""
+    name = next(name for name, cls in NETWORKS.items() if isinstance(network, cls))
+    tensors = {key: tensor.cpu().contiguous() for key, tensor in network.state_dict().items()}
+    header = json.dumps({"network": name, "arguments": network.arguments}, sort_keys=True)
     write_atomic(path, save(tensors, metadata={"dcgan": header}))
 
 
-def load_network(path: str | os.PathLike, kind: str) -> Generator | Discriminator:
-    """Rebuild the network ("generator" or "discriminator") that `save_network` wrote, in evaluation mode.
+def load_network(path: str | os.PathLike, name: str) -> Generator | Discriminator:
+    """Rebuild the network `name` ("generator" or "discriminator") from its file, in evaluation mode, without gradients.
 
     Raises:
-        UserError: no such file, not a safetensors file, of another kind, or weights that do not fit.
+        UserError: no such file, not a safetensors file, not this network, or weights that do not fit.
     """
     if not Path(path).is_file():
-        raise UserError(f"there is no {kind} at {path}; train one with `make repro`, or name another file")
+        raise UserError(f"there is no {name} at {path}; train one with `make repro`, or name another file")
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("dcgan", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        if header.get("network") != kind:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        if header.get("network") != name:
             found = header.get("network", "a network of another project")
             raise UserError(
-                f"{path} holds {found}, not a {kind} of this project; name a file that the train stage wrote"
+                f"{path} holds {found}, not a {name} of this project; name a file that the train stage wrote"
             )
-        network = NETWORKS[kind](**header["arguments"])
+        network = NETWORKS[name](**header["arguments"])
         network.load_state_dict(tensors)
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path} is not a {kind} that this project wrote ({reason}); make it anew or restore it"
+            f"{path} is not a {name} that this project wrote ({reason}); train again or restore the file"
         ) from error
     return network.eval().requires_grad_(False)
 
 
 def export_generator(path: str | os.PathLike, generator: Generator) -> None:
-    """Write the generator as a `torch.export` program: it loads and runs where this package is not installed.
+    """Write the generator as a `torch.export` program, which loads and runs without this package.
 
-    The program takes latents (N, latent_size) and, when conditional, labels (N,) int64, for any N from 1 on, and gives
-    uint8-ready images (N, 1, 28, 28) in [-1, 1], on a CPU.
+    The program takes latents (N, latent_size) and, when conditional, labels (N,) int64, for any N from 1 to 1,000,000,
+    and returns images (N, 1, 28, 28) in [-1, 1], on a CPU.
     """
     generator = _plain_copy(generator)
     inputs: tuple = (torch.zeros(2, generator.arguments["latent_size"]),)
@@ -68,14 +68,14 @@ def export_generator(path: str | os.PathLike, generator: Generator) -> None:
     batch = torch.export.Dim("batch", min=1, max=1_000_000)
     program = torch.export.export(generator, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs))
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # it names this checkout's folder: other bytes in another folder
+        node.meta.pop("stack_trace", None)  # contains this checkout's path: the bytes would depend on it
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     write_atomic(path, buffer.getvalue())
 
 
 def _plain_copy(network: Generator) -> nn.Module:
-    """The same network with contiguous weights on the CPU, so that an export does not depend on where it trained."""
+    """The same network with contiguous weights on the CPU: the export must not depend on the training device."""
     twin = type(network)(**network.arguments)
     twin.load_state_dict({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
     return twin.eval().requires_grad_(False)

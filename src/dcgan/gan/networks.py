@@ -3,12 +3,13 @@
 Images are (N, 1, 28, 28) in [-1, 1], labels (N,) are digits 0 to 9, clusters (N,) are the indices that
 `dcgan.gan.clusters` finds, latents are (N, latent_size) from N(0, 1).
 `width` w sets the channels: 8w at 4x4, 4w at 7x7 and only w at 14x14, where most of the arithmetic would otherwise go.
-Feature maps are kept in channels-last memory: on CPUs the convolutions run 1.4 times as fast in it.
+Feature maps are kept in channels-last memory: on CPUs the convolutions run 1.4 times as fast in it. Activations are
+modules, so that forward hooks see every operation (`dcgan.gan.network_summary` reads the architecture from them).
 """
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu, one_hot, relu
+from torch.nn.functional import one_hot
 
 from dcgan.constants import CLASSES, STD_GROUP
 
@@ -16,11 +17,11 @@ STD_GAIN = 10  # learning-rate multiplier: Adam's step ignores the gradient's sc
 
 
 class Generator(nn.Module):
-    """Dense layer, then three transposed convolutions with BatchNorm and ReLU before each, and tanh.
+    """A dense layer, then three transposed convolutions, each after BatchNorm and ReLU; tanh at the end.
 
-    Each class (a label; all digits form one class when not `conditional`) has `clusters_per_class` clusters. The first
+    Each class (a digit; all digits form one class when not `conditional`) has `clusters_per_class` clusters. The first
     value of a latent selects the cluster within the class, at the frequencies that `set_cluster_frequencies` stored.
-    `labels` are needed when `conditional`, and ignored otherwise.
+    `labels` are required when `conditional` and ignored otherwise.
     """
 
     def __init__(self, latent_size: int, width: int, conditional: bool, clusters_per_class: int) -> None:
@@ -44,6 +45,8 @@ class Generator(nn.Module):
         self.up2 = nn.ConvTranspose2d(4 * width, width, kernel_size=4, stride=2, padding=1, bias=False)
         self.norm3 = nn.BatchNorm2d(width)
         self.up3 = nn.ConvTranspose2d(width, 1, kernel_size=4, stride=2, padding=1)
+        self.relu = nn.ReLU()
+        self.tanh = nn.Tanh()
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         labels = labels if self.conditional else torch.zeros_like(latents[:, 0], dtype=torch.int64)
@@ -51,17 +54,19 @@ class Generator(nn.Module):
         return self.forward_clusters(latents, labels * self.clusters_per_class + within_class)
 
     def forward_clusters(self, latents: Tensor, clusters: Tensor) -> Tensor:
-        """Digits of the given clusters, (N,); the first value of each latent is ignored."""
+        """Images of the given clusters, (N,); the first value of each latent is ignored."""
         x = torch.cat([latents[:, 1:], one_hot(clusters, self.clusters).to(latents.dtype)], dim=1)
         # The dense layer writes height, width, channels: its view is channels-last without a copy.
         x = self.dense(x).view(-1, 4, 4, 8 * self.width).permute(0, 3, 1, 2)  # (N, 8w, 4, 4)
-        x = self.up1(relu(self.norm1(x)))  # (N, 4w, 7, 7)
-        x = self.up2(relu(self.norm2(x)))  # (N, w, 14, 14)
-        x = self.up3(relu(self.norm3(x)))  # (N, 1, 28, 28)
-        return torch.tanh(x)
+        x = self.up1(self.relu(self.norm1(x)))  # (N, 4w, 7, 7)
+        x = self.up2(self.relu(self.norm2(x)))  # (N, w, 14, 14)
+        return self.tanh(self.up3(self.relu(self.norm3(x))))  # (N, 1, 28, 28)
 
     def set_cluster_frequencies(self, counts: Tensor) -> None:
-        """Set how often each cluster is selected within its class, from counts (clusters,). `bounds` are quantiles of N(0, 1)."""
+        """Select each cluster within its class as often as `counts` (clusters,) says.
+
+        `bounds` are the quantiles of N(0, 1) that separate neighboring clusters.
+        """
         counts = counts.view(len(self.bounds), -1).double()
         below = (counts.cumsum(1) / counts.sum(1, keepdim=True))[:, :-1]
         self.bounds.copy_(torch.special.ndtri(below))
@@ -70,10 +75,10 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Three strided convolutions and a dense layer, each with LeakyReLU, and a dense layer of logits.
 
-    It has one logit for each of `clusters` clusters and returns that of the image's own cluster (Mescheder et al. 2018
-    do so with labels).
+    The last layer has one logit for each of `clusters` clusters; the output is the logit of the image's own cluster
+    (Mescheder et al. 2018 do so with labels).
     `norm` "batch" puts a BatchNorm after the second and the third convolution. `minibatch_std` adds to the logit how
-    much the features vary within groups of 4 images (after Karras et al. 2018), so that a batch of look-alikes is seen.
+    much the features vary within groups of 4 images (after Karras et al. 2018), which exposes a batch of look-alikes.
     """
 
     def __init__(self, width: int, clusters: int, norm: str, minibatch_std: bool) -> None:
@@ -88,14 +93,15 @@ class Discriminator(nn.Module):
         self.dense = nn.Linear(4 * 4 * 8 * width, 4 * width)
         self.logits = nn.Linear(4 * width, clusters)
         self.std_weight = nn.Parameter(torch.zeros(1)) if minibatch_std else None
+        self.leaky_relu = nn.LeakyReLU(0.2)
 
     def forward(self, images: Tensor, clusters: Tensor) -> Tensor:
-        x = leaky_relu(self.down1(images), 0.2)  # (N, w, 14, 14)
-        x = leaky_relu(self.norm2(self.down2(x)), 0.2)  # (N, 4w, 7, 7)
-        # Channels-last, so height, width, channels without a copy. A quarter of the channels tells as much as all.
+        x = self.leaky_relu(self.down1(images))  # (N, w, 14, 14)
+        x = self.leaky_relu(self.norm2(self.down2(x)))  # (N, 4w, 7, 7)
+        # Memory is channels-last, so this permutation copies nothing. A quarter of the channels works as well as all.
         varying = x.permute(0, 2, 3, 1)[..., : self.width]
-        x = leaky_relu(self.norm3(self.down3(x)), 0.2)  # (N, 8w, 4, 4)
-        x = leaky_relu(self.dense(x.permute(0, 2, 3, 1).flatten(1)), 0.2)  # (N, 4w)
+        x = self.leaky_relu(self.norm3(self.down3(x)))  # (N, 8w, 4, 4)
+        x = self.leaky_relu(self.dense(x.permute(0, 2, 3, 1).flatten(1)))  # (N, 4w)
         logits = self.logits(x).gather(1, clusters[:, None])  # (N, 1)
         if self.std_weight is not None:
             logits = logits + STD_GAIN * self.std_weight * _group_std(varying.flatten(1)).to(logits.dtype)
@@ -105,6 +111,6 @@ class Discriminator(nn.Module):
 def _group_std(features: Tensor) -> Tensor:
     """Mean standard deviation of the features over each group of 4 images: (N, F) -> (N, 1), equal within a group."""
     groups = features.float().view(-1, STD_GROUP, features.shape[1])
-    deviation = groups - groups.mean(dim=1, keepdim=True)  # not Tensor.var: on a CPU it is 20 times as slow here
+    deviation = groups - groups.mean(dim=1, keepdim=True)  # Tensor.var takes 20 times as long here on a CPU
     std = (deviation.square().mean(dim=1) + 1e-8).sqrt().mean(dim=1, keepdim=True)  # (N / 4, 1)
     return std.repeat_interleave(STD_GROUP, dim=0)

@@ -1,22 +1,28 @@
-"""Figures of a training: curves and network diagrams. The same numbers give the same bytes."""
+"""Figures of a training: curves and the diagram of the networks. The same values give the same bytes."""
 
 import io
+from itertools import cycle
 
 import matplotlib
 import numpy as np
-from torch import nn
+
+from dcgan.gan.network_summary import NetworkSummary, shape_text, stages
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgb
+
+BLOCK_COLORS = ("#8ecae6", "#ffd166")
+ARROW_LENGTH = 1.15  # a 28x28 feature map is 1.5 wide
 
 
 def curves(rows: list[dict[str, float]]) -> bytes:
-    """The training's series over the images seen: losses, the discriminator's accuracy, gradient norms, variety."""
+    """The series of a training by images seen: losses, discriminator accuracy, gradient norms, variety."""
     panels = {
         "loss": ("loss_d", "loss_g"),
-        "discriminator's accuracy": ("acc_real", "acc_fake"),
+        "discriminator accuracy": ("acc_real", "acc_fake"),
         "gradient norm": ("grad_norm_d", "grad_norm_g"),
-        "variety within a label, fakes / reals": ("variety",),
+        "variety within a label, generated / real": ("variety",),
     }
     seen = [row["images"] for row in rows]
     figure, axes = plt.subplots(2, 2, figsize=(11, 6.5), sharex=True, layout="constrained")
@@ -34,43 +40,44 @@ def curves(rows: list[dict[str, float]]) -> bytes:
     return _figure_bytes(figure)
 
 
-def layer_table(name: str, network: nn.Module) -> list[tuple[str, str, str, int]]:
-    """(name, layer, weight shapes, parameters) for each layer that has weights, and a total."""
-    rows = []
-    for path, module in network.named_modules():
-        weights = list(module.named_parameters(recurse=False))
-        if weights:
-            shapes = ", ".join("x".join(map(str, tensor.shape)) for _, tensor in weights)
-            rows.append((f"{name}.{path}", type(module).__name__, shapes, sum(t.numel() for _, t in weights)))
-    rows.append((name, "total", "", sum(row[3] for row in rows)))
-    return rows
-
-
-def networks_text(networks: dict[str, nn.Module]) -> str:
-    """A summary of the networks: a line a layer, with weight shapes and parameter counts."""
-    lines = [f"{'layer':<28}{'type':<18}{'weight shapes':<36}{'parameters':>11}"]
-    for name, network in networks.items():
-        lines.append("")
-        lines += [f"{a:<28}{b:<18}{c:<36}{d:>11,}" for a, b, c, d in layer_table(name, network)]
-    return "\n".join(lines) + "\n"
-
-
-def networks_picture(stages: dict[str, list[tuple[str, int, int]]]) -> bytes:
-    """The feature maps of each network as boxes in order; `stages` gives (operation, channels, side) for each."""
-    figure, axes = plt.subplots(len(stages), 1, figsize=(11, 5.5), layout="constrained")
-    for axis, (name, boxes) in zip(np.atleast_1d(axes), stages.items(), strict=True):
-        left = 0.0
-        for operation, channels, side in boxes:
-            width, height = 0.25 + np.log2(channels + 1) / 8, 0.25 + side / 28
-            axis.add_patch(plt.Rectangle((left, -height / 2), width, height, facecolor="#8ecae6", edgecolor="#023047"))
-            axis.text(left + width / 2, 0, f"{channels}\n{side}x{side}", ha="center", va="center", fontsize=8)
-            axis.text(left + width / 2, -height / 2 - 0.08, operation, ha="center", va="top", fontsize=7)
-            left += width + 0.9
-        axis.set_xlim(-0.4, left)
-        axis.set_ylim(-1.3, 0.8)
+def networks_picture(summaries: dict[str, NetworkSummary]) -> bytes:
+    """The feature maps of each network as blocks, one row per network, with the operations between them."""
+    figure, axes = plt.subplots(
+        len(summaries), 1, figsize=(12, 2.6 * len(summaries)), sharex=True, layout="constrained"
+    )
+    widths = []
+    for axis, color, (name, summary) in zip(np.atleast_1d(axes), cycle(BLOCK_COLORS), summaries.items(), strict=False):
+        right = _draw_block(axis, 0.0, summary.input_shape, color, ", ".join(summary.inputs))
+        for operations, shape in stages(summary):
+            tip = right + ARROW_LENGTH
+            axis.annotate("", (tip, 0), (right + 0.1, 0), arrowprops={"arrowstyle": "->", "color": "#555555"})
+            text = "\n".join(operation.replace(" ", "\n", 1) for operation in operations)
+            axis.text((right + 0.1 + tip) / 2, 0.1, text, ha="center", va="bottom", fontsize=7.5)
+            right = _draw_block(axis, tip + 0.1, shape, color)
+        widths.append(right)
+        axis.set_ylim(-1.35, 0.95)
+        axis.set_aspect("equal")
         axis.set_title(name, loc="left", fontsize=11)
         axis.axis("off")
+    np.atleast_1d(axes)[0].set_xlim(-0.3, max(widths) + 0.1)
     return _figure_bytes(figure)
+
+
+def _draw_block(axis: plt.Axes, left: float, shape: tuple[int, ...], color: str, caption: str = "") -> float:
+    """A block for a feature map (C, H, W), its depth by channels, or a bar for a vector (C,). Returns its right end."""
+    side = 0.3 + 1.2 * shape[-1] / 28 if len(shape) == 3 else 0.12
+    height = side if len(shape) == 3 else 0.3 + np.log2(shape[0]) / 7
+    depth = np.log2(shape[0]) / 22 if len(shape) == 3 else 0.0
+    bottom, top = -height / 2, height / 2
+    front = [(left, bottom), (left + side, bottom), (left + side, top), (left, top)]
+    roof = [(left, top), (left + side, top), (left + side + depth, top + depth), (left + depth, top + depth)]
+    flank = [(left + side, bottom), (left + side + depth, bottom + depth), (left + side + depth, top + depth), front[2]]
+    for corners, shade in ((front, 1.0), (roof, 0.8), (flank, 0.6)):
+        face = tuple(shade * channel for channel in to_rgb(color))
+        axis.add_patch(plt.Polygon(corners, facecolor=face, edgecolor="#333333", linewidth=0.8))
+    text = f"{shape_text(shape)}\n{caption}".rstrip()
+    axis.text(left + (side + depth) / 2, -0.9, text, ha="center", va="top", fontsize=8)
+    return left + side + depth
 
 
 def _figure_bytes(figure: plt.Figure) -> bytes:

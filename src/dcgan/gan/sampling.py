@@ -1,4 +1,4 @@
-"""Drawing digits from a trained generator: latents, labels, pixels."""
+"""Sampling from a trained generator: latents, labels, images."""
 
 from collections.abc import Callable
 
@@ -13,11 +13,11 @@ from dcgan.gan.rng import random_stream
 # Class counts of MNIST's 10,000 test and 60,000 training labels, digits 0 to 9.
 TEST_COUNTS = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
 TRAINING_COUNTS = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
-BATCH = 500  # images at a time: about 100 MB of feature maps
+BATCH = 500  # images per forward pass: about 100 MB of feature maps
 
 
 def latents(count: int, size: int, seed: int) -> Tensor:
-    """(count, size) values from N(0, 1). Row i depends on `seed` and i alone, not on `count` or any batch size."""
+    """(count, size) values from N(0, 1). Row i depends on `seed` and i only, not on `count` or a batch size."""
     rows = torch.empty(count, size)
     for block, start in enumerate(range(0, count, 1000)):
         drawn = torch.randn(1000, size, generator=random_stream(seed, "sample", block))
@@ -28,8 +28,8 @@ def latents(count: int, size: int, seed: int) -> Tensor:
 def label_sequence(count: int, class_mix: str, seed: int) -> Tensor:
     """(count,) labels in shuffled order.
 
-    `class_mix` "balanced": as many of each digit. "mnist": the first 10,000 have exactly the test set's class counts
-    and all together the training set's proportions, so that no score pays for a difference in class mix.
+    `class_mix` "balanced": equally many of each digit. "mnist": the first 10,000 have exactly the class counts of the
+    test set, and all of them the proportions of the training set, so that no score depends on the class mix.
     """
     if class_mix == "balanced":
         return _shuffled(_proportional(count, (1,) * CLASSES), seed, 0)
@@ -43,7 +43,13 @@ def label_sequence(count: int, class_mix: str, seed: int) -> Tensor:
 def generate(
     generator: Generator, z: Tensor, labels: Tensor | None, on_batch: Callable[[int], object] = lambda n: None
 ) -> np.ndarray:
-    """Digits as uint8 (N, 28, 28) from latents (N, latent_size) and labels (N,); `on_batch` is told of each batch."""
+    """Images as uint8 (N, 28, 28).
+
+    Args:
+        z: latents (N, latent_size).
+        labels: (N,) int64; ignored, and may be None, when the generator is not conditional.
+        on_batch: called with the number of images after each batch.
+    """
     pieces = []
     with torch.inference_mode():
         for start in range(0, len(z), BATCH):
@@ -55,16 +61,16 @@ def generate(
 
 
 def to_uint8(images: Tensor) -> np.ndarray:
-    """(N, 1, 28, 28) in [-1, 1] to uint8 (N, 28, 28), rounded to the nearest grey level."""
+    """(N, 1, 28, 28) in [-1, 1] to uint8 (N, 28, 28), rounded to the nearest gray level."""
     return ((images[:, 0].float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
 def _proportional(count: int, weights: tuple[int, ...]) -> np.ndarray:
-    """`count` split in proportion to `weights`, by largest remainder: the parts sum to `count`."""
+    """`count` split in proportion to `weights` by the largest-remainder method: the parts sum to `count`."""
     exact = count * np.asarray(weights) / sum(weights)
     parts = np.floor(exact).astype(int)
-    most_owed = np.argsort(-(exact - parts), kind="stable")
-    parts[most_owed[: count - parts.sum()]] += 1
+    largest = np.argsort(-(exact - parts), kind="stable")
+    parts[largest[: count - parts.sum()]] += 1
     return parts
 
 
@@ -74,17 +80,18 @@ def _shuffled(counts: np.ndarray, seed: int, part: int) -> Tensor:
 
 
 def latent_walk(generator: Generator, seed: int, steps: int) -> np.ndarray:
-    """uint8 (10 * steps, 28, 28): a row a label (without labels: a row a pair), from one latent to another.
+    """Interpolations between pairs of latents: uint8 (10 * steps, 28, 28), `steps` images for each label.
 
-    Along the great circle between the two (White 2016): a straight line would pass lengths that N(0, 1) never draws.
-    The first value, which chooses the kind, stays: clusters lie side by side in no order, and a walk would jump.
+    Spherical (White 2016), since points on a straight line are shorter than samples from N(0, 1) ever are. The first
+    value of a latent is held fixed: it selects the cluster, and neighboring clusters need not look alike.
+    Without labels the 10 rows are simply 10 pairs.
     """
     ends = latents(2 * CLASSES, generator.arguments["latent_size"], seed).view(CLASSES, 2, 1, -1)
-    kind, start, end = ends[:, 0, :, :1], ends[:, 0, :, 1:], ends[:, 1, :, 1:]  # (classes, 1, 1 or latent_size - 1)
+    cluster, start, end = ends[:, 0, :, :1], ends[:, 0, :, 1:], ends[:, 1, :, 1:]  # (classes, 1, 1 or latent_size - 1)
     cosine = torch.cosine_similarity(start, end, dim=-1)[..., None]
     angle = torch.arccos(cosine)
-    share = torch.linspace(0, 1, steps)[None, :, None]
-    z = (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
-    z = torch.cat([kind.expand(-1, steps, -1), z], dim=-1)
+    t = torch.linspace(0, 1, steps)[None, :, None]
+    z = (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle)
+    z = torch.cat([cluster.expand(-1, steps, -1), z], dim=-1)
     labels = torch.arange(CLASSES).repeat_interleave(steps)
     return generate(generator, z.flatten(0, 1), labels)

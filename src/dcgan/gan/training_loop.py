@@ -1,7 +1,7 @@
-"""A training from its first to its last step, whatever happens in between: cadence, checkpoints, health, pictures.
+"""A training from its first to its last step: when to log, draw snapshots, save checkpoints, warn and stop.
 
-The trainer computes; this decides when to log, draw, save and stop. Everything the result needs is in the checkpoint,
-so that a run resumed after a kill writes the same bytes as one that was never touched.
+Everything the result depends on is in the checkpoint, so a run resumed after a kill writes the same bytes as an
+uninterrupted one.
 """
 
 import statistics
@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,17 +27,17 @@ from dcgan.support.progress import progress
 from dcgan.support.stop_signals import Interrupted, StopRequest
 
 LOG_POINTS = 200  # points of each series over a run
-GRID_COLUMNS = 10  # drawings of each digit in a snapshot
-CHECKPOINT_AT_LEAST_S = 10.0
-CHECKPOINT_SHARE = 0.01  # of the training time, at most: a slow disk is written to less often
-HEALTH_FROM_IMAGES = 50_000  # before that a bad balance is the usual start and no verdict
-SPEED_FROM_S = 30.0  # a run's first rates say little
-HEALTH_WINDOWS = 5  # log windows in a row that make one
-EXPLODED_LOSS = 100.0  # healthy ones stay below ten; at ten times the default learning rate: 100,000
+GRID_COLUMNS = 10  # images of each digit in a snapshot
+CHECKPOINT_INTERVAL_S = 10.0  # at least
+CHECKPOINT_TIME_FRACTION = 0.01  # of the training time at most: on a slow disk, checkpoints are less frequent
+HEALTH_FROM_IMAGES = 50_000  # G and D are usually out of balance before that
+HEALTH_WINDOWS = 5  # consecutive log windows before a warning
+SPEED_FROM_S = 30.0  # rates at the start of a run vary too much
+EXPLODED_LOSS = 100.0  # healthy losses stay below 10; at ten times the default learning rate they reach 100,000
 
 
 class MetricLogger(Protocol):
-    """Where a training tells how it goes; `dcgan.run_log.RunLog` is one."""
+    """Where a training logs its series and snapshots; steps are real images seen."""
 
     def log_points(self, values: dict[str, float], step: int) -> None: ...
     def log_image(self, key: str, path: Path, step: int) -> None: ...
@@ -45,27 +45,27 @@ class MetricLogger(Protocol):
 
 
 class Diverged(UserError):
-    """A loss stopped being finite, or grew beyond all measure."""
+    """A loss is no longer finite, or has exploded."""
 
     exit_code = 1
 
 
 @dataclass
 class Progress:
-    """What a training has brought so far, besides the trainer's own state."""
+    """What a training has produced so far, besides the trainer's own state."""
 
-    rows: list[dict[str, float]] = field(default_factory=list)  # a row of series for each log window
+    rows: list[dict[str, float]] = field(default_factory=list)  # one row per log window: step, images, series
     snapshots: dict[int, np.ndarray] = field(default_factory=dict)  # images seen -> uint8 (N, 28, 28)
     warnings: list[str] = field(default_factory=list)
 
 
 def run_training(trainer: Trainer, folder: Path, logger: MetricLogger, stop: StopRequest) -> Progress:
-    """Train to the end of the budget, from the newest checkpoint in `folder` if there is one.
+    """Train until the image budget is used up, starting from the newest checkpoint in `folder` if there is one.
 
     Raises:
-        Interrupted: `stop` was asked for; a checkpoint was written first.
-        Diverged: a loss is not finite or beyond all measure; the last checkpoint before that stays.
-        UserError: a checkpoint or picture could not be written; the last good checkpoint stays.
+        Interrupted: a stop was requested; a checkpoint was written first.
+        Diverged: a loss is not finite or has exploded; the last checkpoint before that is kept.
+        UserError: a checkpoint or snapshot could not be written; the last good checkpoint is kept.
     """
     run = _Run(trainer, folder, logger)
     run.resume()
@@ -92,20 +92,21 @@ class _Run:
         self.log_every = max(1, steps // LOG_POINTS)
         self.snapshot_steps = {round(i * steps / (settings.snapshots - 1)) for i in range(settings.snapshots - 1)}
         self.fixed_latents, self.fixed_labels = fixed_inputs(trainer)
-        self.checkpoint_due = time.monotonic() + CHECKPOINT_AT_LEAST_S
-        self.watch = _SpeedWatch()
+        self.checkpoint_due = time.monotonic() + CHECKPOINT_INTERVAL_S
+        self.speed = _SpeedMonitor()
 
     def resume(self) -> None:
         checkpoint = load_newest_checkpoint(self.folder)
         if checkpoint is None:
             return
         tensors = checkpoint.tensors
-        pictures = {int(name.split(".")[1]): tensors.pop(name).numpy() for name in list(tensors) if "snapshot." in name}
+        names = [name for name in tensors if name.startswith("snapshot.")]
+        snapshots = {int(name.removeprefix("snapshot.")): tensors.pop(name).numpy() for name in names}
         self.trainer.load_state(tensors)
-        self.progress = Progress(checkpoint.notes["rows"], pictures, checkpoint.notes["warnings"])
+        self.progress = Progress(checkpoint.notes["rows"], snapshots, checkpoint.notes["warnings"])
         print(
             f"resuming at {self.trainer.images_seen:,} of {self.trainer.settings.images:,} images, from {self.folder}; "
-            "to start afresh instead: dcgan clean --yes",
+            "to start over instead, run: dcgan clean --yes",
             file=sys.stderr,
         )
 
@@ -114,7 +115,7 @@ class _Run:
             self.snapshot()
 
     def after_step(self) -> str | None:
-        """Log and save when due; returns a short note for the progress display when there is news."""
+        """Log and save when due; after logging, returns a short note for the progress bar."""
         note = None
         if self.trainer.step_count % self.log_every == 0:
             note = self.log()
@@ -129,12 +130,12 @@ class _Run:
         self._stop_if_exploded(values, step, seen)
         self.progress.rows.append({"step": step, "images": seen} | {k: round(v, 6) for k, v in values.items()})
         self.logger.log_points({f"train/{name}": value for name, value in values.items()}, seen)
-        self._warn_of_bad_health()
-        self.watch.note_window(self.log_every * self.trainer.settings.batch_size)
+        self._check_health()
+        self.speed.add_window(self.log_every * self.trainer.settings.batch_size)
         return f"loss D {values['loss_d']:.2f} G {values['loss_g']:.2f}"
 
     def snapshot(self) -> None:
-        """Draw the fixed latents with the averaged generator as it is now."""
+        """Generate images from the fixed latents with the current EMA generator."""
         seen = self.trainer.images_seen
         generator = self.trainer.finished_generator()
         with torch.no_grad():
@@ -153,13 +154,13 @@ class _Run:
         notes = {"rows": self.progress.rows, "warnings": self.progress.warnings}
         save_checkpoint(self.folder, self.trainer.step_count, tensors, notes)
         cost = time.monotonic() - started
-        self.checkpoint_due = time.monotonic() + max(CHECKPOINT_AT_LEAST_S, cost / CHECKPOINT_SHARE)
+        self.checkpoint_due = time.monotonic() + max(CHECKPOINT_INTERVAL_S, cost / CHECKPOINT_TIME_FRACTION)
 
     def interrupt(self, stop: StopRequest) -> None:
         self.save()
         raise Interrupted(
             f"stopped by {stop.reason} at {self.trainer.images_seen:,} of {self.trainer.settings.images:,} images; "
-            "the checkpoint is kept, and the same command goes on from there",
+            "a checkpoint was saved, and the same command resumes from it",
             stop.exit_code,
         )
 
@@ -167,67 +168,65 @@ class _Run:
         bad = self.trainer.first_bad_step()
         if bad is not None:
             raise Diverged(
-                f"the loss is not finite since step {bad} ({bad * self.trainer.settings.batch_size:,} images); the "
-                f"last good state is kept in {self.folder}; lower train.learning_rate or raise train.r1_gamma"
+                f"the loss stopped being finite at step {bad} ({bad * self.trainer.settings.batch_size:,} images); the "
+                f"last good checkpoint is kept in {self.folder}; lower train.learning_rate or raise train.r1_gamma"
             )
 
     def _stop_if_exploded(self, values: dict[str, float], step: int, seen: int) -> None:
         if max(values["loss_d"], values["loss_g"]) > EXPLODED_LOSS:
             raise Diverged(
-                f"the losses have exploded by step {step} ({seen:,} images): discriminator {values['loss_d']:,.0f}, "
-                f"generator {values['loss_g']:,.0f}, and healthy ones are below ten; "
+                f"the losses exploded by step {step} ({seen:,} images): discriminator {values['loss_d']:,.0f}, "
+                f"generator {values['loss_g']:,.0f}, where healthy ones stay below 10; "
                 "lower train.learning_rate or raise train.r1_gamma"
             )
 
-    def _warn_of_bad_health(self) -> None:
-        if self.trainer.images_seen < HEALTH_FROM_IMAGES:
-            return
+    def _check_health(self) -> None:
         recent = self.progress.rows[-HEALTH_WINDOWS:]
-        if len(recent) < HEALTH_WINDOWS:
+        if self.trainer.images_seen < HEALTH_FROM_IMAGES or len(recent) < HEALTH_WINDOWS:
             return
         if all(row["acc_real"] > 0.99 and row["acc_fake"] > 0.99 for row in recent):
             self._warn(
-                "the discriminator has won: it tells over 99 % of real and generated images apart, and the generator "
-                "learns little from it; raise train.r1_gamma or lower train.learning_rate"
+                "the discriminator has won: it classifies over 99 % of real and generated images correctly, so the "
+                "generator learns little from it; raise train.r1_gamma or lower train.learning_rate"
             )
         if all(row["variety"] < 0.5 for row in recent):
             self._warn(
-                "the generator has collapsed: its images of one digit vary less than half as much as real ones; "
+                "the generator has collapsed: within a label its images vary less than half as much as real ones; "
                 "set model.minibatch_std: true or raise train.r1_gamma"
             )
 
     def _warn(self, text: str) -> None:
         if text not in self.progress.warnings:
             self.progress.warnings.append(text)
-            print(f"\nwarning: {text} (seen at {self.trainer.images_seen:,} images)", file=sys.stderr)
+            print(f"\nwarning: {text} (noticed at {self.trainer.images_seen:,} images)", file=sys.stderr)
 
 
-class _SpeedWatch:
-    """Says once when training has become far slower than it began: another process has taken its cores."""
+class _SpeedMonitor:
+    """Warns once when training falls below half its initial speed, as when another process takes its cores."""
 
     def __init__(self) -> None:
         self.rates: list[float] = []
         self.started = self.since = time.monotonic()
-        self.said = False
+        self.warned = False
 
-    def note_window(self, images: int) -> None:
+    def add_window(self, images: int) -> None:
         now = time.monotonic()
         self.rates.append(images / (now - self.since))
         self.since = now
-        if self.said or len(self.rates) < 10 or now - self.started < SPEED_FROM_S:
+        if self.warned or len(self.rates) < 10 or now - self.started < SPEED_FROM_S:
             return
         first, last = statistics.median(self.rates[1:6]), statistics.median(self.rates[-3:])
         if last < first / 2:
-            self.said = True
+            self.warned = True
             print(
-                f"\nwarning: training fell to {last:,.0f} images/s from {first:,.0f}; another process seems to "
-                "take the cores: end it, or for the next run set train.workers to the cores that are free",
+                f"\nwarning: training slowed down from {first:,.0f} to {last:,.0f} images/s; another process may be "
+                "using the cores: stop it, or set train.workers to the number of free cores for the next run",
                 file=sys.stderr,
             )
 
 
 def fixed_inputs(trainer: Trainer) -> tuple[Tensor, Tensor]:
-    """Latents and labels of the snapshots: a row of each digit; the same in every run with the same latent size."""
+    """Latents and labels of the snapshots, a row per digit; identical in all runs with the same latent size."""
     count = CLASSES * GRID_COLUMNS
     generator = random_stream(0, "fixed latents")
     latents = torch.randn(count, trainer.generator.arguments["latent_size"], generator=generator)
@@ -237,26 +236,3 @@ def fixed_inputs(trainer: Trainer) -> tuple[Tensor, Tensor]:
 
 def snapshot_name(images_seen: int) -> str:
     return f"images-{images_seen:09d}.png"
-
-
-def has_settled(rows: list[dict[str, float]]) -> bool:
-    """Whether D's accuracy has come to rest: its mean over the last tenth within 0.02 of the tenth before."""
-    size = max(1, len(rows) // 10)
-    accuracy = [(row["acc_real"] + row["acc_fake"]) / 2 for row in rows]
-    last, before = accuracy[-size:], accuracy[-2 * size : -size]
-    return bool(before) and abs(statistics.mean(last) - statistics.mean(before)) < 0.02
-
-
-def summary(progress_: Progress, trainer: Trainer) -> dict[str, Any]:
-    """What `metrics/train.json` holds: means over the last tenth of the run, and what the run consisted of."""
-    tail = progress_.rows[-max(1, len(progress_.rows) // 10) :]
-    names = [name for name in tail[0] if name not in ("step", "images")]
-    final = {name: round(statistics.mean(row[name] for row in tail), 4) for name in names}
-    return final | {
-        "accuracy_settled": has_settled(progress_.rows),
-        "warnings": progress_.warnings,
-        "images": trainer.images_seen,
-        "steps": trainer.step_count,
-        "generator_parameters": sum(tensor.numel() for tensor in trainer.generator.parameters()),
-        "discriminator_parameters": sum(tensor.numel() for tensor in trainer.discriminator.parameters()),
-    }

@@ -1,68 +1,74 @@
-"""What the train stage leaves behind, written only when the training is complete."""
+"""The outputs of the train stage, written only when the training is complete. Paths are relative to `workspace`."""
 
 import csv
 import io
+import statistics
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
 
-from dcgan.gan import plots
+from dcgan.constants import STD_GROUP
+from dcgan.gan import network_summary, plots
 from dcgan.gan.model_files import export_generator, save_network
+from dcgan.gan.network_summary import NetworkSummary, summarize
 from dcgan.gan.trainer import Trainer
-from dcgan.gan.training_loop import GRID_COLUMNS, Progress, snapshot_name, summary
+from dcgan.gan.training_loop import GRID_COLUMNS, Progress, snapshot_name
 from dcgan.images import animation, digit_grid, grid, png, side_by_side
+from dcgan.paths import CURVES, GENERATOR, MODELS, PROGRESS, TRAIN_METRICS, TRAINING_FIGURES
 from dcgan.support.files import write_atomic, write_json
 
 
-def write_networks(trainer: Trainer, folder: Path) -> None:
-    """generator and discriminator with the arguments that rebuild them, and the self-contained generator."""
+def write_networks(trainer: Trainer, workspace: Path) -> None:
+    """Generator and discriminator with the arguments that rebuild them, and the self-contained generator."""
     generator = trainer.finished_generator()
-    save_network(folder / "generator.safetensors", generator)
-    save_network(folder / "discriminator.safetensors", trainer.discriminator)
-    export_generator(folder / "generator.pt2", generator)
+    save_network(workspace / GENERATOR, generator)
+    save_network(workspace / MODELS / "discriminator.safetensors", trainer.discriminator)
+    export_generator(workspace / MODELS / "generator.pt2", generator)
 
 
-def write_training_metrics(trainer: Trainer, progress: Progress, resolved: dict[str, Any], folder: Path) -> None:
-    """train.json (summary and resolved settings), the series as curves.csv, and the pictures."""
-    write_json(folder / "train.json", summary(progress, trainer) | resolved)
-    write_atomic(folder / "curves.csv", _csv(progress.rows))
-    for seen, images in progress.snapshots.items():
-        write_atomic(folder / "progress" / snapshot_name(seen), png(grid(images, GRID_COLUMNS)))
-    real = digit_grid(trainer.images[:, 0].cpu().numpy(), trainer.labels.cpu().numpy(), GRID_COLUMNS)
-    pictures = folder / "training"
+def write_training_metrics(trainer: Trainer, progress: Progress, resolved: dict[str, Any], workspace: Path) -> None:
+    """train.json (summary and resolved settings), the series as curves.csv, snapshots and figures."""
+    write_json(workspace / TRAIN_METRICS, training_summary(trainer, progress) | resolved)
+    write_atomic(workspace / CURVES, _csv(progress.rows))
     grids = {seen: grid(images, GRID_COLUMNS) for seen, images in sorted(progress.snapshots.items())}
-    write_atomic(pictures / "animation.gif", animation(list(grids.values())))
+    for seen, picture in grids.items():
+        write_atomic(workspace / PROGRESS / snapshot_name(seen), png(picture))
+    figures = workspace / TRAINING_FIGURES
+    write_atomic(figures / "animation.gif", animation(list(grids.values())))
+    real = digit_grid(trainer.images[:, 0].cpu().numpy(), trainer.labels.cpu().numpy(), GRID_COLUMNS)
     untrained, trained = grids[min(grids)], grids[max(grids)]
     row = side_by_side([untrained, trained, grid(real, GRID_COLUMNS)])
-    write_atomic(pictures / "untrained_trained_real.png", png(row))
-    write_atomic(pictures / "curves.png", plots.curves(progress.rows))
-    networks: dict[str, nn.Module] = {"generator": trainer.generator, "discriminator": trainer.discriminator}
-    write_atomic(pictures / "networks.txt", plots.networks_text(networks).encode())
-    write_atomic(pictures / "networks.png", plots.networks_picture(feature_maps(trainer)))
+    write_atomic(figures / "untrained_trained_real.png", png(row))
+    write_atomic(figures / "curves.png", plots.curves(progress.rows))
+    networks = summarize_networks(trainer)
+    write_atomic(figures / "networks.txt", network_summary.table(networks).encode())
+    write_atomic(figures / "networks.png", plots.networks_picture(networks))
 
 
-def feature_maps(trainer: Trainer) -> dict[str, list[tuple[str, int, int]]]:
-    """For each network its stages as (operation, channels, side in pixels), in the order of computation."""
-    g, d = trainer.generator.width, trainer.discriminator.arguments["width"]
-    inputs = trainer.generator.dense.in_features
-    norm = "BatchNorm, " if trainer.discriminator.arguments["norm"] == "batch" else ""
+def training_summary(trainer: Trainer, progress: Progress) -> dict[str, Any]:
+    """Mean of each series over the last tenth of the run, warnings, images, steps and parameter counts."""
+    tail = progress.rows[-max(1, len(progress.rows) // 10) :]
+    names = [name for name in tail[0] if name not in ("step", "images")]
+    final = {name: round(statistics.mean(row[name] for row in tail), 4) for name in names}
+    return final | {
+        "warnings": progress.warnings,
+        "images": trainer.images_seen,
+        "steps": trainer.step_count,
+        "generator_parameters": sum(tensor.numel() for tensor in trainer.generator.parameters()),
+        "discriminator_parameters": sum(tensor.numel() for tensor in trainer.discriminator.parameters()),
+    }
+
+
+def summarize_networks(trainer: Trainer) -> dict[str, NetworkSummary]:
+    """Both networks, read from a forward pass of one standard-deviation group."""
+    generator, discriminator = trainer.generator, trainer.discriminator
+    latents = torch.zeros(STD_GROUP, generator.arguments["latent_size"], device=trainer.device)
+    clusters = torch.zeros(STD_GROUP, dtype=torch.int64, device=trainer.device)
+    images = torch.zeros(STD_GROUP, *trainer.images.shape[1:], device=trainer.device)
     return {
-        "generator": [
-            ("latent and kind", inputs, 1),
-            ("dense, BatchNorm, ReLU", 8 * g, 4),
-            ("transposed conv. 3x3 / 2,\nBatchNorm, ReLU", 4 * g, 7),
-            ("transposed conv. 4x4 / 2,\nBatchNorm, ReLU", g, 14),
-            ("transposed conv. 4x4 / 2,\ntanh", 1, 28),
-        ],
-        "discriminator": [
-            ("image", 1, 28),
-            ("conv. 4x4 / 2,\nLeakyReLU", d, 14),
-            (f"conv. 4x4 / 2,\n{norm}LeakyReLU", 4 * d, 7),
-            (f"conv. 3x3 / 2,\n{norm}LeakyReLU", 8 * d, 4),
-            ("dense, LeakyReLU", trainer.discriminator.dense.out_features, 1),
-            ("dense: logits,\nthe kind's counts", trainer.discriminator.logits.out_features, 1),
-        ],
+        "generator": summarize(generator, latents, *([clusters] if generator.conditional else [])),
+        "discriminator": summarize(discriminator, images, clusters),
     }
 
 

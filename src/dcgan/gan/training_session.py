@@ -1,7 +1,7 @@
-"""One training on disk: the folder of its checkpoints, the lock on it, and its end.
+"""One training on disk: its checkpoint folder, its lock, and how it ends.
 
-A training is named by its fingerprint, the hash of everything that shapes its result. The same command run again after
-a kill finds the same folder and goes on from its newest checkpoint.
+A training is identified by its fingerprint, a hash of everything that affects the result. After a kill, the same
+command finds the same folder and resumes from the newest checkpoint.
 """
 
 import hashlib
@@ -20,8 +20,7 @@ from dcgan.support.files import sha256
 from dcgan.support.lock import hold
 from dcgan.support.stop_signals import StopRequest, stop_requests
 
-# After a kill -9 of dvc its trainer notices within seconds and ends: the next one waits for it that long.
-WAIT_FOR_LOCK_S = 15
+WAIT_FOR_LOCK_S = 15  # a trainer notices a `kill -9` of its dvc within seconds and exits; its successor waits for that
 
 
 @dataclass(frozen=True)
@@ -30,15 +29,16 @@ class TrainingSession:
     stop: StopRequest
 
     @property
-    def run_log_note(self) -> Path:
-        """Names the run log of this training, so that a resumed one goes on in it."""
+    def run_log_id_file(self) -> Path:
+        """File with the id of this training's run log, which a resumed training continues."""
         return self.folder / "run_log"
 
     def finish_and_exit(self) -> NoReturn:
-        """Delete the checkpoints, then the run log's id, and exit at once with status 0.
+        """Delete the checkpoints, then the rest of the folder with the run log's id, and exit with status 0.
 
-        A kill between the two trains again, into the same run log. DVC counts the stage as done only when the process
-        ends, and interpreter shutdown takes a second in which a kill would repeat the training: it is skipped.
+        After a kill between the two, the training is repeated into the same run log. DVC considers the stage done
+        only when the process has ended, and interpreter shutdown takes a second in which a kill would repeat the
+        training into a second run log, so shutdown is skipped.
         """
         for checkpoint in self.folder.glob("checkpoint-*"):
             checkpoint.unlink()
@@ -49,13 +49,13 @@ class TrainingSession:
 
 @contextmanager
 def training_session(state: Path, fingerprint: str) -> Iterator[TrainingSession]:
-    """Hold the training of that fingerprint alone, and catch requests to stop.
+    """Lock the training with this fingerprint, and turn signals into stop requests.
 
     Args:
-        state: folder of local state, outside of DVC's outputs.
+        state: folder for local state, not tracked by DVC.
 
     Raises:
-        Taken: another process trains the same, and did not end within 15 seconds.
+        Taken: another process is running this training and did not end within 15 seconds.
     """
     with hold(lock_path(state, fingerprint), "training", wait=WAIT_FOR_LOCK_S), stop_requests() as stop:
         yield TrainingSession(session_folder(state, fingerprint), stop)
@@ -66,16 +66,19 @@ def session_folder(state: Path, fingerprint: str) -> Path:
 
 
 def lock_path(state: Path, fingerprint: str) -> Path:
-    """Outside of the session's folder: on NFS a folder cannot be removed while a file in it is open."""
+    """Not in the session's folder: on NFS, a folder cannot be removed while a file in it is open."""
     return state / "locks" / fingerprint
 
 
 def training_fingerprint(settings: Any, data: Iterable[Path]) -> str:
-    """Hash of what shapes a training's result: settings (JSON values), the files in `data`, and the code.
+    """Hash of everything that affects the result of a training.
 
+    Args:
+        settings: JSON values.
+        data: files with the training data.
     Returns:
-        16 hexadecimal digits.
+        16 hexadecimal digits; they also depend on the source of this package and of the modules it imports.
     """
     source = [*Path(__file__).parent.glob("*.py"), Path(images.__file__), Path(constants.__file__)]
-    hashes = {path.name: sha256(path) for path in sorted([*source, *data])}
+    hashes = {path.name: sha256(path) for path in [*source, *data]}
     return hashlib.sha256(json.dumps([settings, hashes], sort_keys=True).encode()).hexdigest()[:16]

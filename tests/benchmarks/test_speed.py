@@ -1,0 +1,46 @@
+"""benchmarks/speed.py with small networks and short measurements."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+ROOT = Path(__file__).parents[2]
+SMALL = {"generator_width": 4, "discriminator_width": 4, "workers": 1, "batch_size": 8}
+
+
+@pytest.fixture
+def speed(tmp_path, mnist_dir, monkeypatch):
+    """The module, in a workspace with the data."""
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/raw").symlink_to(mnist_dir)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module("speed")
+
+
+@pytest.mark.parametrize("loop", ["ours", "tutorial"])
+def test_a_measurement_gives_a_rate_and_the_peak_memory(speed, monkeypatch, loop):
+    monkeypatch.setattr(speed, "SECONDS", 0.2)
+    monkeypatch.setattr(speed, "WARM_UP_STEPS", 1)
+    result = speed.measure_here(loop, SMALL)
+    assert result["images_per_s"] > 0
+    assert 50 < result["peak_mb"] < 10_000
+
+
+def test_operations_of_a_forward_pass_are_those_that_pytorch_counts(speed):
+    from dcgan.gan.training_outputs import summarize_networks
+
+    trainer = speed.make_trainer(SMALL)
+    clusters, latents = torch.zeros(4, dtype=torch.int64), torch.zeros(4, trainer.generator.arguments["latent_size"])
+    calls = {
+        "generator": lambda: trainer.generator(latents, clusters),
+        "discriminator": lambda: trainer.discriminator(torch.zeros(4, 1, 28, 28), clusters),
+    }
+    for name, summary in summarize_networks(trainer).items():
+        with FlopCounterMode(display=False) as counter:
+            calls[name]()
+        assert speed.forward_flops(summary) == counter.get_total_flops() / 4

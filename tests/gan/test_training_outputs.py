@@ -1,0 +1,68 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from gan.test_trainer import make_trainer
+from PIL import Image
+
+from dcgan.gan.model_files import load_network
+from dcgan.gan.training_loop import Progress
+from dcgan.gan.training_outputs import training_summary, write_networks, write_training_metrics
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A trainer after 20 steps, with a row for each and two snapshots."""
+    trainer, progress = make_trainer(), Progress()
+    for step in range(1, 21):
+        trainer.step()
+        progress.rows.append({"step": step, "images": 16 * step} | trainer.read_window())
+    for seen in (320, 0):
+        progress.snapshots[seen] = np.full((100, 28, 28), seen % 256, dtype=np.uint8)
+    return trainer, progress
+
+
+def test_the_summary_has_means_over_the_last_tenth_and_counts(trained):
+    trainer, progress = trained
+    summary = training_summary(trainer, progress)
+    for name in ("loss_d", "acc_fake", "variety"):
+        assert summary[name] == pytest.approx(np.mean([row[name] for row in progress.rows[-2:]]), abs=1e-4)
+    assert (summary["images"], summary["steps"], summary["warnings"]) == (320, 20, [])
+    assert summary["generator_parameters"] == sum(tensor.numel() for tensor in trainer.generator.parameters())
+
+
+def test_metrics_and_figures_are_written_the_same_again(trained, tmp_path):
+    for name in ("a", "b"):
+        write_training_metrics(*trained, {"precision": "fp32"}, tmp_path / name)
+    written = {path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()}
+    assert {str(path) for path in written} == {
+        "metrics/train.json",
+        "metrics/curves.csv",
+        "metrics/progress/images-000000000.png",
+        "metrics/progress/images-000000320.png",
+        "metrics/training/animation.gif",
+        "metrics/training/curves.png",
+        "metrics/training/networks.png",
+        "metrics/training/networks.txt",
+        "metrics/training/untrained_trained_real.png",
+    }
+    assert [
+        path for path in written if (tmp_path / "a" / path).read_bytes() != (tmp_path / "b" / path).read_bytes()
+    ] == []
+    metrics = tmp_path / "a/metrics"
+    assert json.loads((metrics / "train.json").read_text())["precision"] == "fp32"
+    with open(metrics / "curves.csv", newline="") as stream:
+        assert [int(row["images"]) for row in csv.DictReader(stream)] == list(range(16, 321, 16))
+    with Image.open(metrics / "training/animation.gif") as animation:
+        assert animation.n_frames == 2
+        assert np.asarray(animation.convert("L"))[0, 0] == 0  # snapshots in the order of the images seen
+
+
+def test_the_networks_are_written_as_they_can_be_loaded(trained, tmp_path):
+    trainer, _ = trained
+    write_networks(trainer, tmp_path)
+    for name in ("generator", "discriminator"):
+        network = load_network(tmp_path / f"models/{name}.safetensors", name)
+        assert network.arguments == getattr(trainer, name).arguments
+    assert (tmp_path / "models/generator.pt2").stat().st_size > 0
