@@ -371,7 +371,7 @@ def test_a_workspace_without_record_makes_one_and_repeating_adds_nothing(root, s
 def test_half_a_restored_record_is_told_to_its_end(root, tmp_path, monkeypatch):
     workspace = write_workspace(tmp_path / "w")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("dcgan.workspace.log_progress", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("dcgan.tracking.stage_outputs.log_progress", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         restore(root, workspace)
     assert [record.status for record in RunLog.all(root)] == ["RUNNING"]
     restore(root, workspace)
@@ -444,7 +444,7 @@ def server(tmp_path, empty_database):
 # long the end took
 STAGE = """
 import select, sys, time; from dcgan.tracking.sender import publishing; from dcgan.tracking.run_log import RunLog
-from dcgan.tracking.locations import root_folder
+from dcgan.paths import root_folder
 steps, longest = 0, 0.0
 try:
     with publishing(root_folder()):
@@ -613,7 +613,7 @@ def test_clean_shows_then_removes_what_is_dead_and_spares_what_lives(root, store
     for name in ("idle", "busy"):
         (root / ".dcgan/runs" / name).mkdir(parents=True)
         (root / ".dcgan/runs" / name / "checkpoint").write_bytes(b"x" * 1000)
-    with hold(root / ".dcgan/runs/busy/lock", "training"):
+    with hold(root / ".dcgan/locks/busy", "training"):
         run_clean(yes=False)
         shown = capsys.readouterr().out
         assert "nothing was changed" in shown and "living" not in shown and "busy" not in shown

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from dcgan.paths import root_folder
 from dcgan.support.errors import UserError
 from dcgan.support.lock import Taken, hold, is_held
-from dcgan.tracking.locations import pending, read_sent, redact_password, root_folder, store_uri, write_sent
+from dcgan.tracking.locations import pending, read_sent, redact_password, store_uri, write_sent
 from dcgan.tracking.run_log import RunLog, flatten
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -160,7 +161,7 @@ def test_kill_9_while_writing_leaves_whole_events(tmp_path):
 def test_a_dead_writer_is_not_alive(tmp_path):
     record = RunLog.create(tmp_path, "run")
     assert RunLog.open(tmp_path, record.id).is_alive
-    os.rename(record.folder, tmp_path / ".dcgan/records/moved")
+    os.rename(record.folder, tmp_path / ".dcgan/run_logs/moved")
     del record
     assert not RunLog.open(tmp_path, "moved").is_alive
 

@@ -67,7 +67,7 @@ def _cadence() -> float:
 
 def _start(root: Path, every: float) -> subprocess.Popen:
     command = [sys.executable, "-m", "dcgan.tracking.sender", str(root), str(os.getpid()), str(every)]
-    source = str(Path(__file__).parents[1])  # this checkout's code, as the stage itself
+    source = str(Path(__file__).parents[2])  # this checkout's code, as the stage itself
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
     # A session of its own: Ctrl-C and a signal to the stage's group must not cut off the last send
     return subprocess.Popen(
