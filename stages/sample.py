@@ -13,6 +13,7 @@ from dcgan.paths import GENERATOR, SAMPLE_GRID, SAMPLE_IMAGES, SAMPLE_LABELS, SA
 from dcgan.support.errors import exit_on_user_error
 from dcgan.support.files import write_atomic
 from dcgan.support.progress import progress
+from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking.sender import publishing
 from dcgan.tracking.stage_outputs import log_samples
 
@@ -38,7 +39,7 @@ def main() -> None:
     walk = latent_walk(generator, settings.seed, WALK_STEPS)
     write_atomic(SAMPLE_WALK, png(grid(walk, WALK_STEPS)))
     with publishing(root_folder()):
-        log_samples(root_folder(), Path(), params.model_dump())
+        log_samples(PIPELINE, root_folder(), Path(), params.model_dump())
 
 
 if __name__ == "__main__":
