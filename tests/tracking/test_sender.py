@@ -58,8 +58,8 @@ def server(tmp_path, empty_database):
             server.kill()
 
 
-# A stage that logs a point every 10 ms until it reads its final status; then it prints the number of points, the longest
-# time that one took, and how long the end took
+# A stage that logs a point every 10 ms until it reads its final status; then it prints the number of points, the
+# longest time that one took, and how long the end took
 STAGE = """
 import select, sys, time
 from dcgan.paths import root_folder

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     root = root_folder()
     uri = store_uri(root)
+    RunLog.all(root)  # raises if one of them cannot be read
     code = 0
     try:
         log_restored(PIPELINE, root, Path.cwd())
