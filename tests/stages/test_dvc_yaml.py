@@ -14,6 +14,7 @@ NO_DEPENDENCY = {
     "__init__.py": "empty",
     "params.py": "the schema holds no values: a new key of another stage must not retrain",
     "paths.py": "where files lie, not what is in them",
+    "tracked_outputs.py": "what is logged, not what is computed",
     "tracking/": "tells what happened and shapes nothing",
     "support/errors.py": "words of an error, shapes nothing",
     "support/lock.py": "guards, shapes nothing",
