@@ -10,14 +10,14 @@ from dcgan.tracking.run_log import RunLog, new_run_log_id
 from dcgan.tracking.sender import publishing
 
 
-def start_or_resume(root: Path, note: Path, name: str) -> RunLog:
-    """The run log whose id is in the file `note`; a new one called `name` if there is no such file.
+def start_or_resume(root: Path, id_file: Path, name: str) -> RunLog:
+    """The run log whose id is in the file `id_file`; a new one called `name` if there is no such file.
 
     The id is written before the run log is created, so that a kill in between does not leave a second one behind.
     """
-    if not note.exists():
-        write_atomic(note, new_run_log_id().encode())
-    run_log = RunLog.create(root, name, run_log_id=note.read_text())
+    if not id_file.exists():
+        write_atomic(id_file, new_run_log_id().encode())
+    run_log = RunLog.create(root, name, run_log_id=id_file.read_text())
     if run_log.status != "RUNNING":
         run_log.resume()
     return run_log
