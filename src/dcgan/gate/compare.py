@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import stdtrit
 
-from dcgan.gate.baseline import Estimate, Reference, Run, check_context, check_seeds
+from dcgan.gate.baseline import Estimate, Reference
+from dcgan.gate.runs import Run, check_context, check_seeds
 from dcgan.gate.thresholds import GatedScore, GateSettings
 
 Verdict = Literal["improved", "same", "worse within noise", "REGRESSION"]
@@ -69,7 +70,7 @@ def compare(settings: GateSettings, reference: Reference, candidates: list[Run])
     """The verdict on each gated score of the candidate, whose runs differ in their seed alone.
 
     Raises:
-        UserError: a context differs, or a candidate's seed is in the baseline or there twice.
+        NotComparable: a context differs, or a candidate's seed is in the baseline or there twice.
     """
     for run in candidates:
         check_context(settings, run, reference.context, reference.label)
