@@ -107,6 +107,12 @@ def test_runs_that_are_not_comparable_are_refused():
         compare(SETTINGS, reference(), [replace(run_with(1), context={**CONTEXT, "epochs": 1})])
 
 
+def test_a_baseline_without_a_finite_limit_is_refused():
+    runs = [run_with(seed, distance=value) for seed, value in ((2, 1e-300), (3, 1.0), (4, 1e100))]
+    with pytest.raises(NotComparable, match="distance differs so much between seeds that no candidate could fail"):
+        compare(SETTINGS, reference_of(runs), [run_with(1)])
+
+
 def test_a_model_without_labels_is_gated_on_the_scores_that_it_has():
     context = {**CONTEXT, "labeled": False}
     scores = {name: MEANS[name] for name in ("distance", "diversity")}
