@@ -130,6 +130,7 @@ def test_branches_without_a_common_commit_fail(repository):
     commit_other_budget(repository, new_baseline=True)
     code, output = step(repository)
     assert code == 2 and "::error::`git merge-base main HEAD` ended with 1" in output
+    assert output.count("::error::") == 1
 
 
 def test_a_git_error_fails(repository):
