@@ -11,6 +11,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from clones import ROOT, run
 from dvc.utils.serialize import load_yaml
 
 from dcgan.support.errors import UserError
@@ -76,12 +77,66 @@ def test_a_kill_in_the_middle_of_writing_keeps_the_old_file(tmp_path):
     """SIGKILL between writing the temporary file and moving it into place: nothing can be cleaned up."""
     path = tmp_path / "file"
     write_atomic(path, b"old")
+    killed_while_writing(path)
+    assert path.read_bytes() == b"old"
+
+
+def killed_while_writing(path) -> None:
     code = (
         "import os, signal, sys; from dcgan.support.files import write_atomic; "
         "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL); write_atomic(sys.argv[1], b'new')"
     )
     assert subprocess.run([sys.executable, "-c", code, path]).returncode == -signal.SIGKILL
-    assert path.read_bytes() == b"old"
+
+
+def test_what_a_kill_leaves_is_ignored_by_git_and_removed_by_a_later_write(tmp_path):
+    (tmp_path / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
+    path = tmp_path / "metrics" / "train.json"
+    write_atomic(path, b"old")
+    run(tmp_path, "git", "init", "-q")
+    run(tmp_path, "git", "add", "-A")
+    run(tmp_path, "git", "commit", "-qm", "start")
+    killed_while_writing(path)
+    (left,) = set(path.parent.iterdir()) - {path}
+    assert run(tmp_path, "git", "status", "--porcelain").stdout == ""
+    write_atomic(path, b"old")
+    assert left.exists(), "it could be of a process that is still writing"
+    os.utime(left, (0, 0))
+    write_atomic(path.with_name("other.json"), b"other")
+    assert left.exists(), "it belongs to another file"
+    write_atomic(path, b"old")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder", "link to a device", "link to a folder"])
+def test_only_a_regular_file_is_replaced(tmp_path, kind):
+    path = target = tmp_path / "target"
+    if kind.startswith("link"):
+        target, path = tmp_path / "real", tmp_path / "target"
+        path.symlink_to(target)
+    if "device" in kind:
+        try:
+            os.mknod(target, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("only root may create devices")
+    elif kind == "pipe":
+        os.mkfifo(target)
+    else:
+        target.mkdir()
+    before = target.stat()
+    with pytest.raises(UserError, match=r"cannot write .*target: it is not a regular file"):
+        write_atomic(path, b"content")
+    assert (target.stat().st_mode, target.stat().st_ino) == (before.st_mode, before.st_ino)
+    assert not list(tmp_path.glob(".target*"))
+
+
+def test_a_link_to_a_file_is_replaced_and_its_target_kept(tmp_path):
+    """DVC links outputs to its cache, which must not be written through."""
+    (tmp_path / "cached").write_bytes(b"old")
+    (tmp_path / "file").symlink_to(tmp_path / "cached")
+    write_atomic(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new" and not (tmp_path / "file").is_symlink()
+    assert (tmp_path / "cached").read_bytes() == b"old"
 
 
 def test_json_round_trip_ends_with_a_newline(tmp_path):

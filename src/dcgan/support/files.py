@@ -1,10 +1,13 @@
 """Atomic writes, JSON and YAML files, and hashes of files."""
 
+import glob
 import hashlib
 import json
 import os
 import re
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +15,52 @@ from ruamel.yaml import YAML, YAMLError
 
 from dcgan.support.errors import UserError
 
+STALE_S = 3600  # age of a temporary file that no living process can still be writing
+
 
 def write_atomic(path: str | os.PathLike, data: bytes) -> None:
     """Write `data` to `path` so that a reader sees either the old file or the complete new one.
 
-    Missing folders are created.
+    Missing folders are created. A link is replaced, not written through. Killed in the middle, it leaves a temporary
+    file beside `path`: Git ignores those (`.*.tmp-*`), and a later write of the same path removes old ones.
 
     Raises:
-        UserError: the disk is full or the folder is not writable; the old file, if any, is unchanged, and no partial
-            file is left behind.
+        UserError: the disk is full, the folder is not writable, or `path` is a device, pipe or folder; the old file, if
+            any, is unchanged, and no partial file is left behind.
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"cannot write {path}: it is not a regular file; choose another name")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        _remove_stale(path)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_temporary_prefix(path))
+        temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(temporary, 0o644)  # mkstemp creates 0600, which other users cannot read
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+            temporary.chmod(0o644)  # mkstemp creates 0600, which other users cannot read
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot write {path} ({len(data):,} bytes): {error.strerror}; "
             "free space or make the folder writable, then run again"
         ) from error
+
+
+def _temporary_prefix(path: Path) -> str:
+    return f".{path.name}.tmp-"
+
+
+def _remove_stale(path: Path) -> None:
+    for left in path.parent.glob(f"{glob.escape(_temporary_prefix(path))}*"):
+        with suppress(OSError):  # another process removed it, or it belongs to another user
+            if time.time() - left.stat().st_mtime > STALE_S:
+                left.unlink()
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
