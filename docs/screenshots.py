@@ -1,8 +1,8 @@
-"""Pictures of MLflow's real pages for the README, by headless Chromium (on Debian: apt-get install chromium).
+"""Screenshots of MLflow for the README, taken with headless Chromium (on Debian: apt-get install chromium).
 
     make screenshots        from the repository's root, with two or more runs in the store
 
-Chromium is driven over its DevTools protocol: a search has to be typed and a panel to be closed before the picture.
+Chromium is controlled over its DevTools protocol, to type a search and close a panel before each screenshot.
 """
 
 import asyncio
@@ -23,21 +23,23 @@ IMAGES = Path("docs/images")
 PORT = 5055
 WIDTH, HEIGHT = 1500, 1250
 WAIT_S = 60
-SHOWN = "relative_fid|eval/recall|eval/cas|train/loss|train/acc_real"  # MLflow's chart search takes regular expressions
+CHARTS = (
+    "relative_fid|eval/recall|eval/cas|train/loss|train/acc_real"  # MLflow's chart search takes regular expressions
+)
 CLOSE_PLOTS = "[...document.querySelectorAll('[role=button]')].find(e => e.innerText == 'Visualizations')?.click()"
 CLOSE_ASSISTANT = 'document.querySelector(\'[data-component-id*="assistant"][data-component-id*="close"]\')?.click()'
 
 
 @contextlib.contextmanager
 def mlflow_pages() -> Iterator[str]:
-    """`dcgan ui`; yields the address at which runs stand side by side."""
+    """Run `dcgan ui`; yields the address of the page that compares runs."""
     server = subprocess.Popen(["dcgan", "ui", "--port", str(PORT)], stdout=subprocess.PIPE, text=True)
     try:
         for line in server.stdout:
             if found := re.match(r"Runs side by side: (\S+)", line):
                 yield found[1]
                 return
-        sys.exit("error: dcgan ui did not start; see what it says above")
+        sys.exit("error: dcgan ui did not start; its message is above")
     finally:
         server.terminate()
         server.wait()
@@ -47,16 +49,16 @@ class Page:
     """One tab of a browser."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket, self.sent = socket, 0
+        self.socket, self.last_id = socket, 0
 
     async def call(self, method: str, **arguments: object) -> dict:
-        self.sent += 1
-        await self.socket.send_json({"id": self.sent, "method": method, "params": arguments})
+        self.last_id += 1
+        await self.socket.send_json({"id": self.last_id, "method": method, "params": arguments})
         async for message in self.socket:
             answer = json.loads(message.data)
-            if answer.get("id") == self.sent:
+            if answer.get("id") == self.last_id:
                 return answer["result"]
-        raise ConnectionError("Chromium has closed the connection")
+        raise ConnectionError("Chromium closed the connection")
 
     async def run(self, script: str) -> object:
         return (await self.call("Runtime.evaluate", expression=script, returnByValue=True))["result"].get("value")
@@ -66,16 +68,16 @@ class Page:
             if await self.run(f"Boolean({condition})"):
                 return
             await asyncio.sleep(0.5)
-        raise TimeoutError(f"waited {WAIT_S} s in vain for {condition}")
+        raise TimeoutError(f"not true after {WAIT_S} s: {condition}")
 
     async def open(self, address: str) -> None:
-        await self.call("Page.navigate", url="about:blank")  # another fragment of the same page would not be loaded
+        await self.call("Page.navigate", url="about:blank")  # a new fragment alone would not load the page
         await self.call("Page.navigate", url=address)
 
-    async def shoot(self, path: Path) -> None:
-        await asyncio.sleep(4)  # charts draw themselves after the page is there
-        picture = await self.call("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(picture["data"]))
+    async def screenshot(self, path: Path) -> None:
+        await asyncio.sleep(4)  # charts are drawn after the page has loaded
+        result = await self.call("Page.captureScreenshot", format="png")
+        path.write_bytes(base64.b64decode(result["data"]))
         print(path)
 
 
@@ -86,9 +88,9 @@ async def browser() -> AsyncIterator[Page]:
         command += [f"--window-size={WIDTH},{HEIGHT}", f"--user-data-dir={profile}", "--remote-debugging-port=0"]
         chromium = await asyncio.create_subprocess_exec(*command, "about:blank", stderr=asyncio.subprocess.PIPE)
         try:
-            said = b""
-            while not (found := re.search(rb"ws://([^/]+)/", said)):
-                if not (said := await chromium.stderr.readline()):
+            line = b""
+            while not (found := re.search(rb"ws://([^/]+)/", line)):
+                if not (line := await chromium.stderr.readline()):
                     sys.exit("error: Chromium did not start; try `chromium --headless about:blank`")
             async with aiohttp.ClientSession() as session:
                 async with session.get(f"http://{found[1].decode()}/json") as answer:
@@ -100,7 +102,7 @@ async def browser() -> AsyncIterator[Page]:
             await chromium.wait()
 
 
-async def take_pictures(address: str) -> None:
+async def take_screenshots(address: str) -> None:
     base, experiment = re.match(r"(.*)/#/experiments/(\d+)/", address).groups()
     async with aiohttp.ClientSession() as session:
         query = {"experiment_ids": [experiment]}
@@ -112,17 +114,17 @@ async def take_pictures(address: str) -> None:
         await page.wait_for(search)
         await page.run(CLOSE_ASSISTANT)
         await page.run(f"{search}.focus()")
-        await page.call("Input.insertText", text=SHOWN)
-        await page.shoot(IMAGES / "mlflow_compare.png")
+        await page.call("Input.insertText", text=CHARTS)
+        await page.screenshot(IMAGES / "mlflow_compare.png")
         await page.open(f"{base}/#/compare-runs?runs={json.dumps(runs)}&experiments={json.dumps([experiment])}")
         await page.wait_for("document.body.innerText.includes('Show diff only')")
         await page.run(CLOSE_PLOTS)
         await page.run("document.querySelector('[role=switch]').click()")  # show diff only
-        await page.shoot(IMAGES / "mlflow_parameters.png")
+        await page.screenshot(IMAGES / "mlflow_parameters.png")
 
 
 if __name__ == "__main__":
     if not shutil.which("chromium"):
-        sys.exit("error: there is no chromium; on Debian: apt-get install chromium")
+        sys.exit("error: chromium was not found; on Debian: apt-get install chromium")
     with mlflow_pages() as address:
-        asyncio.run(take_pictures(address))
+        asyncio.run(take_screenshots(address))

@@ -24,6 +24,7 @@ from dcgan.paths import (
 )
 from dcgan.support.errors import exit_on_user_error
 from dcgan.support.files import write_atomic, write_json
+from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking.sender import publishing
 from dcgan.tracking.stage_outputs import log_evaluation
 
@@ -47,7 +48,7 @@ def main() -> None:
     write_json(SCORES, scores)
     write_atomic(REPORT, html_page(scores, Path()).encode())
     with publishing(root_folder()):
-        log_evaluation(root_folder(), Path(), params.model_dump())
+        log_evaluation(PIPELINE, root_folder(), Path(), params.model_dump())
 
 
 def write_pictures(

@@ -14,6 +14,7 @@ from dcgan.paths import GENERATOR, SAMPLE_GRID, SAMPLE_IMAGES, SAMPLE_LABELS, SA
 from dcgan.support.errors import exit_on_user_error
 from dcgan.support.files import write_atomic
 from dcgan.support.progress import progress
+from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking.sender import publishing
 from dcgan.tracking.stage_outputs import log_samples
 
@@ -34,7 +35,7 @@ def main() -> None:
     walk = latent_walk(generator, settings.seed, WALK_STEPS)
     write_samples(images, None if labels is None else labels.to(torch.uint8).numpy(), walk)
     with publishing(root_folder()):
-        log_samples(root_folder(), Path(), params.model_dump())
+        log_samples(PIPELINE, root_folder(), Path(), params.model_dump())
 
 
 def write_samples(images: np.ndarray, labels: np.ndarray | None, walk: np.ndarray) -> None:

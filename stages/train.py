@@ -14,6 +14,7 @@ from dcgan.gan.training_session import training_fingerprint, training_session
 from dcgan.params import load_params
 from dcgan.paths import RAW_DATA, local_state, root_folder
 from dcgan.support.errors import exit_on_user_error
+from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking.provenance import environment_tags
 from dcgan.tracking.session import start_or_resume, tracked
 from dcgan.tracking.stage_outputs import log_training
@@ -47,7 +48,7 @@ def main() -> None:
             progress = run_training(trainer, session.folder, run_log, session.stop)
             write_networks(trainer, Path())
             write_training_metrics(trainer, progress, resolved, Path())
-            log_training(run_log, Path(), params.model_dump())
+            log_training(PIPELINE, run_log, Path(), params.model_dump())
         session.finish_and_exit()
 
 

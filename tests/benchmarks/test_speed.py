@@ -1,6 +1,8 @@
 """benchmarks/speed.py with small networks and short measurements."""
 
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,11 @@ def test_operations_of_a_forward_pass_are_those_that_pytorch_counts(speed):
         with FlopCounterMode(display=False) as counter:
             calls[name]()
         assert speed.forward_flops(summary) == counter.get_total_flops() / 4
+
+
+def test_without_data_the_benchmark_gives_one_line_and_code_2(tmp_path):
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    command = [sys.executable, str(ROOT / "benchmarks/speed.py")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "train-images-idx3-ubyte is missing; run `dvc repro download`" in done.stderr

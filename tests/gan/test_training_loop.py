@@ -24,10 +24,10 @@ def run(tmp_path, trainer, run_log=None, stop=None):
     return run_training(trainer, tmp_path / "run", run_log, stop or StopRequest())
 
 
-def logged(run_log: RunLog, kind: str) -> list[tuple]:
+def logged(run_log: RunLog, name: str) -> list[tuple]:
     """(series, step) of every logged point or image, in order."""
-    events = [event for event, _ in run_log.events() if event["event"] == kind]
-    return [(name, event["step"]) for event in events for name in event.get("values", [event.get("key")])]
+    events = [event for event, _ in run_log.events() if event["event"] == name]
+    return [(series, event["step"]) for event in events for series in event.get("values", [event.get("key")])]
 
 
 def stop_after(trainer, steps: int) -> StopRequest:
@@ -107,7 +107,9 @@ def test_a_non_finite_loss_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_p
         step()
 
     trainer.step = poisoned
-    with pytest.raises(Diverged, match=r"stopped being finite at step 12 \(192 images\).*last good checkpoint is kept"):
+    with pytest.raises(
+        Diverged, match=r"stopped being finite at step 12 \(192 images\).*checkpoint from before, if any, is kept"
+    ):
         run(tmp_path, trainer)
     kept = load_newest_checkpoint(tmp_path / "run")
     assert int(kept.tensors["progress"][0]) == 12

@@ -14,6 +14,7 @@ NO_DEPENDENCY = {
     "__init__.py": "empty",
     "params.py": "a schema without values: a new key of another stage must not cause a retraining",
     "paths.py": "where files are, not what is in them",
+    "tracked_outputs.py": "what is logged, not what is computed",
     "tracking/": "logs what happened, does not affect the outputs",
     "support/errors.py": "error messages only",
     "support/lock.py": "locking only",

@@ -1,4 +1,4 @@
-"""`dcgan clean`: runs that only seem to be running, checkpoints nobody works on, records that MLflow has in full."""
+"""`dcgan clean`: runs whose process is dead, checkpoints that nobody uses, run logs that MLflow has in full."""
 
 import argparse
 import shutil
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dcgan.commands.publish import publish_all, talking_to
+from dcgan.commands.publish import open_store, publish_all
 from dcgan.gan.training_session import lock_path, session_folder
-from dcgan.paths import local_state, root_folder
+from dcgan.paths import GENERATOR, local_state, root_folder
 from dcgan.support.files import sha256
 from dcgan.support.lock import hold, is_held
-from dcgan.tracking.locations import pending, redact_password, sqlite_path, store_uri
+from dcgan.tracking.locations import redact_password, sqlite_path, store_uri, unsent_run_logs
+from dcgan.tracking.names import RUN_LOG_TAG
 from dcgan.tracking.run_log import FINAL, RunLog
-from dcgan.tracking.stage_outputs import GENERATOR
 
 OLD_DAYS = 7
 
@@ -23,7 +23,7 @@ OLD_DAYS = 7
 @dataclass
 class Item:
     text: str
-    remove: Callable[[], None]
+    clean: Callable[[], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,86 +33,88 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     root = root_folder()
     uri = store_uri(root)
-    items = [*stale_records(root), *stray_runs(root, uri), *checkpoints(root), *old_records(root, uri, Path.cwd())]
+    items = [*dead_run_logs(root), *orphaned_runs(root, uri), *checkpoints(root), *old_run_logs(root, uri, Path.cwd())]
     for item in items:
         if args.yes:
-            item.remove()
+            item.clean()
         print(f"{'done: ' if args.yes else ''}{item.text}")
     if not items:
         print("nothing to clean")
     elif args.yes:
-        publish_all([RunLog(folder) for folder in pending(root, uri)], uri)
+        publish_all([RunLog(folder) for folder in unsent_run_logs(root, uri)], uri)
     else:
         print("nothing was changed; `dcgan clean --yes` does all of it")
 
 
-def stale_records(root: Path) -> list[Item]:
-    """Those that say RUNNING although no living process writes them; their runs in MLflow say the same."""
-    stale = [record for record in RunLog.all(root) if record.status == "RUNNING" and not record.is_alive]
+def dead_run_logs(root: Path) -> list[Item]:
+    """Run logs that say RUNNING although no living process writes to them; their runs in MLflow say the same."""
+    dead = [run_log for run_log in RunLog.all(root) if run_log.status == "RUNNING" and not run_log.is_alive]
     return [
-        Item(f"run {record.name} ({record.id}): its trainer is dead, mark it KILLED", partial(record.finish, "KILLED"))
-        for record in stale
+        Item(
+            f"run {run_log.name} ({run_log.id}): its trainer is dead, mark it KILLED", partial(run_log.finish, "KILLED")
+        )
+        for run_log in dead
     ]
 
 
-def stray_runs(root: Path, uri: str) -> list[Item]:
-    """Runs of the local store that say RUNNING and whose record is gone. A shared server's may belong to others."""
+def orphaned_runs(root: Path, uri: str) -> list[Item]:
+    """Runs in a local store that say RUNNING and whose run log is gone. On a server they may belong to other people."""
     database = sqlite_path(uri)
     if database is None or not database.exists():
         return []
-    ids = {record.id for record in RunLog.all(root)}
-    with talking_to(uri) as store:
-        runs = store.find_runs("attributes.status = 'RUNNING' and tags.`dcgan.run_log` LIKE '%'")
+    ids = {run_log.id for run_log in RunLog.all(root)}
+    with open_store(uri) as store:
+        runs = store.find_runs(f"attributes.status = 'RUNNING' and tags.`{RUN_LOG_TAG}` LIKE '%'")
     return [
         Item(
-            f"run {run.info.run_name} ({run.info.run_id}): its record is gone, mark it KILLED",
+            f"run {run.info.run_name} ({run.info.run_id}): its run log is gone, mark it KILLED",
             partial(store.set_status, run.info.run_id, "KILLED", int(time.time() * 1000)),
         )
         for run in runs
-        if run.data.tags["dcgan.run_log"] not in ids
+        if run.data.tags[RUN_LOG_TAG] not in ids
     ]
 
 
 def checkpoints(root: Path) -> list[Item]:
-    """Folders of interrupted trainings that no living trainer holds; without one, a training starts afresh."""
+    """Folders of interrupted trainings that no living trainer holds; without its folder a training starts over."""
     state = local_state(root)
     folders = [path for path in sorted(session_folder(state, "*").parent.glob("*")) if path.is_dir()]
     return [
         Item(
             f"checkpoint {folder} ({megabytes(folder):.1f} MB, {age_days(folder):.1f} days old)",
-            partial(drop, state, folder),
+            partial(remove_checkpoint, state, folder),
         )
         for folder in folders
         if not is_held(lock_path(state, folder.name))
     ]
 
 
-def old_records(root: Path, uri: str, workspace: Path) -> list[Item]:
-    """Ended records that the store has in full, untouched for a week, not of the model in the workspace."""
+def old_run_logs(root: Path, uri: str, workspace: Path) -> list[Item]:
+    """Finished run logs that the store has in full, unchanged for a week, and not of the model in the workspace."""
     generator = workspace / GENERATOR
     model = sha256(generator) if generator.exists() else None
-    unsent = set(pending(root, uri))
-    records = RunLog.all(root)
+    unsent = set(unsent_run_logs(root, uri))
+    run_logs = RunLog.all(root)
     old = {
-        record.id: record
-        for record in records
-        if record.status in FINAL
-        and record.folder not in unsent
-        and (model is None or record.tags.get("model.sha256") != model)
-        and age_days(record.folder / "events.jsonl") > OLD_DAYS
+        run_log.id: run_log
+        for run_log in run_logs
+        if run_log.status in FINAL
+        and run_log.folder not in unsent
+        and (model is None or run_log.tags.get("model.sha256") != model)
+        and age_days(run_log.folder / "events.jsonl") > OLD_DAYS
     }
-    needed = {record.parent for record in records if record.id not in old}
+    needed = {run_log.parent for run_log in run_logs if run_log.id not in old}
     return [
         Item(
-            f"record {record.name} ({record.id}): sent in full to {redact_password(uri)}",
-            partial(shutil.rmtree, record.folder),
+            f"run log {run_log.name} ({run_log.id}): sent in full to {redact_password(uri)}",
+            partial(shutil.rmtree, run_log.folder),
         )
-        for record in old.values()
-        if record.id not in needed
+        for run_log in old.values()
+        if run_log.id not in needed
     ]
 
 
-def drop(state: Path, folder: Path) -> None:
+def remove_checkpoint(state: Path, folder: Path) -> None:
     with hold(lock_path(state, folder.name), "dcgan clean"):
         shutil.rmtree(folder)
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from dcgan.paths import root_folder
 from dcgan.support.errors import UserError
-from dcgan.tracking.locations import reason, redact_password, store_uri
+from dcgan.tracked_outputs import PIPELINE
+from dcgan.tracking.locations import redact_password, store_uri, summarize_error
+from dcgan.tracking.restored import log_restored
 from dcgan.tracking.run_log import RunLog
-from dcgan.tracking.stage_outputs import restore
 
 if TYPE_CHECKING:
     from dcgan.tracking.mlflow_store import Store
@@ -19,46 +20,47 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "Sends the records that a store which was down could not take, and what DVC restored from its cache or pulled "
-        "from a remote without running a stage. What the store has is not sent again. The store: MLFLOW_TRACKING_URI, "
-        "else SQLite in the repository."
+        "Sends what a store that was down could not take, and what DVC restored from its cache or pulled from a remote "
+        "without running a stage. What the store has is not sent again. The store is MLFLOW_TRACKING_URI, or SQLite in "
+        "the repository if that is not set."
     )
 
 
 def run(args: argparse.Namespace) -> int:
     root = root_folder()
     uri = store_uri(root)
+    RunLog.all(root)  # raises if one of them cannot be read
     code = 0
     try:
-        restore(root, Path.cwd())
+        log_restored(PIPELINE, root, Path.cwd())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        code = error.exit_code  # the records are sent all the same
-    records = RunLog.all(root)
-    sent = publish_all(records, uri)
-    print(f"{redact_password(uri)}: {len(records)} record(s), {sent} of them with something new")
+        code = error.exit_code  # existing run logs are sent all the same
+    run_logs = RunLog.all(root)
+    sent = publish_all(run_logs, uri)
+    print(f"{redact_password(uri)}: {len(run_logs)} run log(s), {sent} of them with something new")
     return code
 
 
-def publish_all(records: list[RunLog], uri: str) -> int:
+def publish_all(run_logs: list[RunLog], uri: str) -> int:
     """Send all of them; returns how many had something new."""
-    with talking_to(uri) as store:
-        return sum(store.publish(record) > 0 for record in records)
+    with open_store(uri) as store:
+        return sum(store.publish(run_log) > 0 for run_log in run_logs)
 
 
 @contextmanager
-def talking_to(uri: str) -> Iterator["Store"]:
-    """The store of that address.
+def open_store(uri: str) -> Iterator["Store"]:
+    """The store with that address.
 
     Raises:
-        UserError: it does not answer, or refuses, at the beginning or later.
+        UserError: it does not answer or refuses, when it is opened or later in the block.
     """
-    from dcgan.tracking.mlflow_store import STORE_ERRORS, Store
+    from dcgan.tracking.mlflow_store import STORE_ERRORS, Store  # importing MLflow takes seconds
 
     try:
         yield Store(uri)
     except STORE_ERRORS as error:
         raise UserError(
-            f"cannot use the store {redact_password(uri)} ({reason(error)}); start it, or set MLFLOW_TRACKING_URI to another, "
-            "then run this again: it goes on where it stopped"
+            f"cannot use the store {redact_password(uri)} ({summarize_error(error)}); start it, or set "
+            "MLFLOW_TRACKING_URI to another one, then run this again: it continues where it stopped"
         ) from error

@@ -1,4 +1,4 @@
-"""`dcgan ui`: MLflow's page on the right store, and the address at which runs stand side by side."""
+"""`dcgan ui`: MLflow's web page for this project's store, and the address of the page that compares runs."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ import sys
 import time
 import webbrowser
 
-from dcgan.commands.publish import talking_to
+from dcgan.commands.publish import open_store
 from dcgan.paths import root_folder
 from dcgan.support.errors import UserError
 from dcgan.tracking.locations import redact_password, store_uri
@@ -23,22 +23,20 @@ def run(args: argparse.Namespace) -> int:
     root = root_folder()
     uri = store_uri(root)
     if uri.startswith(("http://", "https://")):
-        show(address(uri, experiment_id(uri)))
+        show(comparison_page(uri, experiment_id(uri)))
         return 0
     check_port(args.port)
-    place = address(f"http://127.0.0.1:{args.port}", experiment_id(uri))
+    page = comparison_page(f"http://127.0.0.1:{args.port}", experiment_id(uri))
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--workers", "1"]
-    environment = {
-        **os.environ,
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }  # its helper processes serve other pages
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the server would outlive this command
+    # Job execution starts helper processes for pages that are not used here
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # otherwise the server would outlive this command
     server = subprocess.Popen([*command, "--port", str(args.port)], cwd=root, env=environment)
     try:
         while server.poll() is None and not answers(args.port):
             time.sleep(0.2)
         if server.poll() is None:
-            show(place)
+            show(page)
         return server.wait()
     except KeyboardInterrupt:
         return 0
@@ -48,14 +46,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def experiment_id(uri: str) -> str:
-    with talking_to(uri) as store:
+    with open_store(uri) as store:
         return store.experiment_id
 
 
-def address(base: str, experiment: str) -> str:
-    """The comparison view; MLflow's own front page opens on another kind of project."""
-    page = f"experiments/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
-    return f"{redact_password(base).rstrip('/')}/#/{page}"
+def comparison_page(server: str, experiment: str) -> str:
+    """The address of the comparison view; MLflow's start page opens on its features for language models."""
+    path = f"experiments/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+    return f"{redact_password(server).rstrip('/')}/#/{path}"
 
 
 def check_port(port: int) -> None:
@@ -67,7 +65,7 @@ def check_port(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise UserError(
-                f"port {port} cannot be used ({error.strerror}); is the page open already? else take another: "
+                f"port {port} cannot be used ({error.strerror}); if `dcgan ui` is not running already, use another: "
                 f"dcgan ui --port {port + 1 if port < 65535 else port - 1}"
             ) from error
 
@@ -78,7 +76,7 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def show(place: str) -> None:
-    print(f"\nRuns side by side: {place}\n", flush=True)
+def show(page: str) -> None:
+    print(f"\nRuns side by side: {page}\n", flush=True)
     if sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        webbrowser.open(place)
+        webbrowser.open(page)

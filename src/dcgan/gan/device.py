@@ -16,30 +16,30 @@ def resolve_device() -> str:
     Raises:
         UserError: DCGAN_DEVICE has another value, or is "cuda" on a machine without a GPU.
     """
-    wanted = os.environ.get("DCGAN_DEVICE", "auto")
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise UserError(f"DCGAN_DEVICE is {wanted!r}; allowed are auto, cpu, cuda")
-    if wanted == "cuda" and not torch.cuda.is_available():
+    requested = os.environ.get("DCGAN_DEVICE", "auto")
+    if requested not in ("auto", "cpu", "cuda"):
+        raise UserError(f"DCGAN_DEVICE is {requested!r}; allowed are auto, cpu, cuda")
+    if requested == "cuda" and not torch.cuda.is_available():
         raise UserError("DCGAN_DEVICE is cuda, but PyTorch finds no GPU here; unset it or set it to cpu")
-    if wanted == "auto":
+    if requested == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    return wanted
+    return requested
 
 
-def resolve_precision(wanted: str, device: str) -> str:
+def resolve_precision(requested: str, device: str) -> str:
     """ "bf16" or "fp32"; "auto" becomes bf16 where the hardware supports it natively.
 
     Raises:
         UserError: "bf16" on hardware that only emulates it, which is many times slower.
     """
     native = _has_native_bf16(device)
-    if wanted == "bf16" and not native:
+    if requested == "bf16" and not native:
         raise UserError(
             f"train.precision is bf16, which this {device} does not support natively; set it to auto or fp32"
         )
-    if wanted == "auto":
+    if requested == "auto":
         return "bf16" if native else "fp32"
-    return wanted
+    return requested
 
 
 def _has_native_bf16(device: str) -> bool:

@@ -32,7 +32,7 @@ def curves(rows: list[dict[str, float]]) -> bytes:
         axis.set_title(title, fontsize=10)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    axes[0, 1].axhline(0.5, color="grey", linestyle=":", linewidth=1)
+    axes[0, 1].axhline(0.5, color="gray", linestyle=":", linewidth=1)
     axes[0, 1].set_ylim(0, 1)
     axes[1, 0].set_yscale("log")
     for axis in axes[1]:

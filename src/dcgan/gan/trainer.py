@@ -127,10 +127,10 @@ class Trainer:
         """Indices of this step's images. Epochs, each shuffled, follow one another without dropping a remainder."""
         total = len(self.images)
         epoch, start = divmod(self.images_seen, total)
-        pieces, wanted = [], self.settings.batch_size
-        while wanted > 0:
-            pieces.append(self._epoch_order(epoch)[start : start + wanted])
-            wanted -= len(pieces[-1])
+        pieces, missing = [], self.settings.batch_size
+        while missing > 0:
+            pieces.append(self._epoch_order(epoch)[start : start + missing])
+            missing -= len(pieces[-1])
             epoch, start = epoch + 1, 0
         return torch.cat(pieces)
 

@@ -169,7 +169,8 @@ class _Run:
         if bad is not None:
             raise Diverged(
                 f"the loss stopped being finite at step {bad} ({bad * self.trainer.settings.batch_size:,} images); the "
-                f"last good checkpoint is kept in {self.folder}; lower train.learning_rate or raise train.r1_gamma"
+                f"checkpoint from before, if any, is kept in {self.folder}; lower train.learning_rate or raise "
+                "train.r1_gamma"
             )
 
     def _stop_if_exploded(self, values: dict[str, float], step: int, seen: int) -> None:

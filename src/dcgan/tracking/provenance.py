@@ -1,4 +1,4 @@
-"""Where a run came from and what it ran on, as tags: what can differ between machines and never enters a result."""
+"""Where a run came from and what it ran on, as tags: what differs between machines and never goes into a result."""
 
 import importlib.metadata
 import os
@@ -7,13 +7,14 @@ import socket
 import subprocess
 from pathlib import Path
 
-PACKAGES = ("torch", "torchvision", "torchmetrics", "dvc", "mlflow", "numpy", "scipy")
-# Instruction sets that decide which kernels run, and with them the last bits of a result
+from dcgan.tracking.names import PACKAGES
+
+# They decide which kernels run, and with that the last bits of a result
 INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
 
 def environment_tags() -> dict[str, str]:
-    """Versions, platform, processor, Git and DVC. Device, threads and precision are the trainer's to logger."""
+    """Versions, platform, processor, Git and DVC. The train stage adds device, precision and workers."""
     model, instruction_sets = _processor()
     machine = {
         "host": socket.gethostname(),
@@ -28,8 +29,11 @@ def environment_tags() -> dict[str, str]:
 
 
 def revision_tags() -> dict[str, str]:
-    """Git and DVC: which code, which experiment. MLflow's own commit tag is the same for every queued experiment
-    (its baseline), so `dvc.exp_name` tells them apart; `git.dirty`: the code differs from the commit."""
+    """Git and DVC: which code, which experiment.
+
+    MLflow's own commit tag is that of the baseline for every queued experiment, so `dvc.exp_name` tells them apart;
+    `git.dirty`: tracked files differ from the commit.
+    """
     commit = _git("rev-parse", "HEAD")
     tags = {
         "git.commit": commit,
@@ -52,7 +56,7 @@ def _version(package: str) -> str:
 
 
 def _git(*arguments: str) -> str:
-    """Git's answer; empty where there is no repository, or no Git."""
+    """Git's output; empty if there is no repository or no Git."""
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     except OSError:
@@ -61,7 +65,7 @@ def _git(*arguments: str) -> str:
 
 
 def _processor() -> tuple[str, str]:
-    """Model and the instruction sets that matter, as Linux tells them; the plain name elsewhere."""
+    """The model and the instruction sets that matter, from Linux; elsewhere the architecture's name."""
     try:
         lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
     except OSError:

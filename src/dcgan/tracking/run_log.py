@@ -1,15 +1,14 @@
-"""What a stage has to tell, appended to a local file; `dcgan.tracking.mlflow_store` sends it to MLflow, now or later.
+"""The local event log of a run. Stages append to it; `dcgan.tracking.mlflow_store` sends it to MLflow, now or later.
 
-A record is a folder: `events.jsonl`, one JSON object a line, only ever appended to, and `files/`, copies of the small
-files it speaks of (outputs are deleted by DVC before the next run, folders of queued experiments at their end).
-An event is told once: what the record already has is passed over, so a resumed training doubles nothing.
-Numbers that are not finite stand as the strings "nan", "inf", "-inf": they are no JSON, and `float` reads them back.
+A run log is a folder: `events.jsonl`, one JSON object per line and only ever appended to, and `files/`, copies of the
+files it refers to (DVC deletes outputs before the next run, and the folders of queued experiments when they end).
+Everything is logged once: what the run log already has is skipped, so a resumed training duplicates nothing.
 """
 
 import contextlib
+import errno
 import fcntl
-import json
-import math
+import io
 import os
 import re
 import secrets
@@ -21,138 +20,137 @@ from typing import Any
 from dcgan.support.errors import UserError
 from dcgan.support.files import sha256, write_atomic
 from dcgan.support.lock import is_held, share
+from dcgan.tracking.events import Event, Key, decode, encode, entries, flatten, to_json_number, to_text
 from dcgan.tracking.locations import run_logs_folder
+from dcgan.tracking.names import PUBLISH_COMMAND
 
 FINAL = ("FINISHED", "FAILED", "KILLED")
 LEGAL_NAME = re.compile(r"[\w\-. /]+")  # of metrics, parameters and tags in MLflow
 
-RESTORED = "restored-"  # begins the ids of records made from files that DVC brought, and of their children
-
-Event = dict[str, Any]
+RESTORED = "restored-"  # ids of run logs made from files that DVC restored, and of their children, start with it
 
 
 class RunLog:
-    """One training, or one further evaluation of it (then `parent` is the training's record id).
+    """The log of one training, or of a further evaluation of it (then `parent` is the id of the training's run log).
 
-    Any number of processes may write to the same record: each append is a whole line under a lock, and what another
-    one has told meanwhile is read first.
+    Any number of processes may write to the same run log: each append is a whole line under a lock, and what others
+    have appended is read first.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Read what the folder holds; `RunLog.create` and `RunLog.open` are the ways in."""
+        """Read the run log in `folder`; use `RunLog.create` or `RunLog.open`."""
         self.folder = folder
         self.id = folder.name
         self.name, self.started, self.parent = "", 0, None  # `started`: ms since 1970
         self.params: dict[str, str] = {}
         self.tags: dict[str, str] = {}
         self.status = "RUNNING"
-        self._known: dict[tuple, Any] = {}  # what has been told: fact -> value
+        self._entries: dict[Key, Any] = {}
         self._read_to = 0
         self._alive = None
-        self._catch_up()
+        self._read_new_events()
 
     @classmethod
     def create(
         cls, root: Path, name: str, parent: str | None = None, run_log_id: str | None = None, started: int | None = None
     ) -> "RunLog":
-        """Start a record; `started` is in ms since 1970, now if not given. An id that exists is joined."""
+        """Start a run log (`started` in ms since 1970, default now), or continue the one with that id."""
         now = _now() if started is None else started
-        record = cls(run_logs_folder(root) / (run_log_id or new_run_log_id(now)))
-        record._append({"event": "run", "name": name, "time": now, "parent": parent})
-        return record
+        run_log = cls(run_logs_folder(root) / (run_log_id or new_run_log_id(now)))
+        run_log._append({"event": "run", "name": name, "time": now, "parent": parent})
+        return run_log
 
     @classmethod
     def open(cls, root: Path, run_log_id: str) -> "RunLog":
-        """The record of that id, to be continued.
+        """The existing run log with that id.
 
         Raises:
-            UserError: there is none, or its file is damaged before the last line.
+            UserError: it does not exist, is damaged before its last line, or has a format of another version.
         """
         folder = run_logs_folder(root) / run_log_id
         if not (folder / "events.jsonl").is_file():
-            raise UserError(f"no record {run_log_id} in {folder.parent}; it was removed, so tell it to a new one")
+            raise UserError(f"no run log {run_log_id} in {folder.parent}; it was removed, so start another run")
         return cls(folder)
 
     @classmethod
     def all(cls, root: Path) -> list["RunLog"]:
-        """Every record that was begun, oldest first."""
+        """Every run log that was started, oldest first."""
         found = [cls(path.parent) for path in run_logs_folder(root).glob("*/events.jsonl")]
-        return sorted((record for record in found if record.started), key=lambda record: (record.started, record.id))
+        return sorted((run_log for run_log in found if run_log.started), key=lambda log: (log.started, log.id))
 
     @classmethod
     def find(cls, root: Path, tags: Mapping[str, str], parent: str | None = None) -> "RunLog | None":
-        """The newest record with all of these tags and this parent."""
-        fitting = [
-            record for record in cls.all(root) if record.parent == parent and tags.items() <= record.tags.items()
-        ]
-        return fitting[-1] if fitting else None
+        """The newest run log with all of these tags and this parent."""
+        matching = [log for log in cls.all(root) if log.parent == parent and tags.items() <= log.tags.items()]
+        return matching[-1] if matching else None
 
-    # ---- telling ----
+    # ---- writing ----
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Parameters, nested sections flattened with dots (`train.seed`); values as JSON writes them, strings bare.
+        """Parameters, nested sections flattened with dots (`train.seed`); values as JSON, strings without quotes.
 
         Raises:
-            ValueError: one is already there with another value. MLflow knows no second value either.
+            ValueError: one is already there with another value. MLflow does not allow a second value either.
         """
         self._append({"event": "params", "values": flatten(params)})
 
     def log_tags(self, tags: Mapping[str, Any]) -> None:
         """Tags; the last value counts."""
-        self._append({"event": "tags", "values": {key: _text(value) for key, value in tags.items()}})
+        self._append({"event": "tags", "values": {key: to_text(value) for key, value in tags.items()}})
 
     def log_points(self, values: Mapping[str, float], step: int) -> None:
-        """One point of each series at `step`. A (series, step) that is already there is passed over."""
-        points = {key: _number(value) for key, value in values.items()}
+        """One point of each series at `step`. A (series, step) that is already there is skipped."""
+        points = {key: to_json_number(value) for key, value in values.items()}
         self._append({"event": "points", "step": int(step), "time": _now(), "values": points})
 
     def log_image(self, key: str, path: str | os.PathLike, step: int) -> None:
-        """A PNG of the series `key`; the UI shows such series with a slider over the steps."""
-        self._append({"event": "image", "key": key, "step": int(step), "time": _now(), "file": self._keep(path)})
+        """A PNG of the series `key`; MLflow shows such a series with a slider over the steps."""
+        self._append({"event": "image", "key": key, "step": int(step), "time": _now(), "file": self._copy_file(path)})
 
     def log_file(self, path: str | os.PathLike, folder: str = "") -> None:
         """A file, under its own name in the artifact folder `folder`."""
-        self._append({"event": "file", "folder": folder, "file": self._keep(path)})
+        self._append({"event": "file", "folder": folder, "file": self._copy_file(path)})
 
     def log_dataset(self, name: str, digest: str, source: str, context: str) -> None:
-        """A data set by name and digest (hexadecimal, 32 characters shown), `context` as in "training"."""
+        """A data set by name and digest (hexadecimal, the first 32 characters are kept); `context`: e.g. "training"."""
         self._append({"event": "dataset", "name": name, "digest": digest[:32], "source": source, "context": context})
 
     def finish(self, status: str) -> None:
-        """End with FINISHED, FAILED or KILLED; `resume` takes it back."""
+        """End with FINISHED, FAILED or KILLED; `resume` undoes it."""
         if status not in FINAL:
-            raise ValueError(f"status {status!r} is none of {FINAL}")
+            raise ValueError(f"status is {status!r}; allowed are {', '.join(FINAL)}")
         self._append({"event": "status", "status": status, "time": _now()})
         self.sync()
 
     def resume(self) -> None:
-        """The work goes on after an end: RUNNING again."""
+        """RUNNING again after an end."""
         self._append({"event": "status", "status": "RUNNING", "time": _now()})
 
     def sync(self) -> None:
-        """Onto the disk, to outlive a power loss. Before a checkpoint is written, or it would know of lost points."""
-        with open(self._events, "rb") as stream:
+        """Flush to disk, to survive a power loss. Call it before writing a checkpoint: a run resumed from that
+        checkpoint does not log the earlier points again."""
+        with open(self._events_file, "rb") as stream:
             os.fsync(stream.fileno())
 
     # ---- reading ----
 
     @property
     def is_alive(self) -> bool:
-        """Whether a living process (this one included) has written to it and not yet ended."""
+        """Whether a living process (this one included) has written to it and not ended since."""
         return is_held(self.folder / "alive.lock")
 
     @property
     def is_restored(self) -> bool:
-        """Whether it was told from files alone, so that another clone may have told of the same model."""
+        """Whether it was made from files alone, so that another clone may have logged the same model."""
         return self.id.startswith(RESTORED)
 
-    def told(self, kind: str) -> set[tuple]:
-        """What has been told of one kind: ("image", key, step), ("file", artifact path), ("point", key, step)..."""
-        return {fact for fact in self._known if fact[0] == kind}
+    def logged(self, kind: str) -> set[Key]:
+        """Keys of what was logged of one kind: ("image", series, step), ("file", artifact path), ("point", ...)..."""
+        return {key for key in self._entries if key[0] == kind}
 
-    def value(self, *fact: Any) -> Any:
-        """The value of one fact, for instance `value("point", "eval/fid", 0)`; None if it was not told."""
-        return self._known.get(fact)
+    def value(self, *key: Any) -> Any:
+        """What was logged under a key, for instance `value("point", "eval/fid", 0)`; None if nothing was."""
+        return self._entries.get(key)
 
     def size(self) -> int:
         """Bytes of whole lines."""
@@ -160,58 +158,60 @@ class RunLog:
 
     def events(self, start: int = 0) -> Iterator[tuple[Event, int]]:
         """Whole events from byte `start` on, each with the position of its end."""
-        with contextlib.suppress(FileNotFoundError), open(self._events, "rb") as stream:
+        with contextlib.suppress(FileNotFoundError), open(self._events_file, "rb") as stream:
             stream.seek(start)
             position = start
             for line in stream:
                 if not line.endswith(b"\n"):
-                    return  # still being written, or torn by a kill: cut off by the next append
+                    return  # still being written, or cut short by a kill: removed by the next append
                 position += len(line)
                 yield self._decode(line, position), position
 
-    # ---- inside ----
+    # ---- internals ----
 
     @property
-    def _events(self) -> Path:
+    def _events_file(self) -> Path:
         return self.folder / "events.jsonl"
 
     def _decode(self, line: bytes, position: int) -> Event:
         try:
-            return json.loads(line)
+            return decode(line)
         except ValueError as error:
             raise UserError(
-                f"{self._events} is damaged before byte {position:,} ({error}); move its folder away and run "
-                "`dcgan publish`, which tells what the workspace's files say"
+                f"{self._events_file} is damaged before byte {position:,} or comes from another version ({error}); "
+                f"move its folder away and run `{PUBLISH_COMMAND}`, which logs the files in the workspace again"
             ) from error
 
     def _append(self, event: Event) -> None:
-        """Add what is new in `event` as one whole line; a full disk leaves the file as it was."""
+        """Append the new part of `event` as one whole line; a full disk leaves the file as it was."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if self._alive is None:
                 self._alive = share(self.folder / "alive.lock")
-            with open(self._events, "ab", buffering=0) as stream:
+            with open(self._events_file, "ab", buffering=0) as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX)
-                self._catch_up()
-                os.truncate(self._events, self._read_to)  # a torn last line
-                if (fresh := self._without_known(event)) is None:
-                    return
-                line = (json.dumps(fresh, allow_nan=False) + "\n").encode()
-                try:
-                    if stream.write(line) != len(line):
-                        raise OSError(28, "No space left on device")
-                except OSError:
-                    os.truncate(self._events, self._read_to)
-                    raise
-                self._catch_up()
+                self._read_new_events()
+                os.truncate(self._events_file, self._read_to)  # remove a last line that was cut short
+                if (new := self._new_part(event)) is not None:
+                    self._write_line(stream, encode(new))
+                    self._read_new_events()
         except OSError as error:
             raise UserError(
-                f"cannot write {self._events}: {error.strerror}; free space or make the folder writable, then run again"
+                f"cannot write {self._events_file}: {error.strerror}; "
+                "free space or make the folder writable, then run again"
             ) from error
 
-    def _catch_up(self) -> None:
+    def _write_line(self, stream: io.RawIOBase, line: bytes) -> None:
+        try:
+            if stream.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.truncate(self._events_file, self._read_to)
+            raise
+
+    def _read_new_events(self) -> None:
         for event, end in self.events(self._read_to):
-            self._known.update(_facts(event))
+            self._entries.update(entries(event))
             self._read_to = end
             match event:
                 case {"event": "run"}:
@@ -223,27 +223,25 @@ class RunLog:
                 case {"event": "status"}:
                     self.status = event["status"]
 
-    def _without_known(self, event: Event) -> Event | None:
-        """The part of the event that the record does not have yet."""
-        kind = event["event"]
-        if kind in ("params", "tags", "points"):
-            fresh = {key: value for key, value in event["values"].items() if self._is_new(_fact(event, key), value)}
-            return {**event, "values": fresh} if fresh else None
-        ((fact, value),) = _facts(event).items()
-        return event if self._is_new(fact, value) else None
+    def _new_part(self, event: Event) -> Event | None:
+        """The event without what the run log already has; None if nothing is left."""
+        new = {key: value for key, value in entries(event).items() if self._is_new(key, value)}
+        if new and "values" in event:
+            return {**event, "values": {key[1]: value for key, value in new.items()}}
+        return event if new else None
 
-    def _is_new(self, fact: tuple, value: Any) -> bool:
-        kind, *name = fact
+    def _is_new(self, key: Key, value: Any) -> bool:
+        kind, *name = key
         if kind in ("param", "tag", "point") and not LEGAL_NAME.fullmatch(name[0]):
-            raise ValueError(f"{name[0]!r} is no legal name: letters, digits, _ - . space and / only")
-        if fact not in self._known:
+            raise ValueError(f"the name {name[0]!r} is not allowed; use letters, digits, _ - . / and spaces")
+        if key not in self._entries:
             return True
-        if kind == "param" and self._known[fact] != value:
-            raise ValueError(f"parameter {name[0]} is {self._known[fact]} in record {self.id}, not {value}")
-        return kind in ("tag", "file", "status") and self._known[fact] != value
+        if kind == "param" and self._entries[key] != value:
+            raise ValueError(f"parameter {name[0]} is {self._entries[key]} in run log {self.id}, not {value}")
+        return kind in ("tag", "file", "status") and self._entries[key] != value
 
-    def _keep(self, path: str | os.PathLike) -> str:
-        """Copy a file into the record, under its hash; returns its place there."""
+    def _copy_file(self, path: str | os.PathLike) -> str:
+        """Copy a file into the run log, under its hash; returns the copy's path relative to the run log."""
         place = f"files/{sha256(path)[:16]}/{Path(path).name}"
         if not (self.folder / place).exists():
             write_atomic(self.folder / place, Path(path).read_bytes())
@@ -251,53 +249,9 @@ class RunLog:
 
 
 def new_run_log_id(started: int | None = None) -> str:
-    """An id nobody has; `started` in ms since 1970, now if not given."""
+    """A unique id; `started` in ms since 1970, default now."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime((_now() if started is None else started) / 1000))
     return f"{stamp}-{secrets.token_hex(3)}"
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested mappings as one with dotted keys and text values."""
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = _text(value)
-    return flat
-
-
-def _fact(event: Event, key: str) -> tuple:
-    return ("point", key, event["step"]) if event["event"] == "points" else (event["event"].removesuffix("s"), key)
-
-
-def _facts(event: Event) -> dict[tuple, Any]:
-    """What an event tells, each fact with its value; equal facts are told once."""
-    match event["event"]:
-        case "params" | "tags" | "points":
-            return {_fact(event, key): value for key, value in event["values"].items()}
-        case "image":
-            return {("image", event["key"], event["step"]): event["file"]}
-        case "file":
-            return {("file", f"{event['folder']}/{Path(event['file']).name}".lstrip("/")): event["file"]}
-        case "dataset":
-            return {("dataset", event["name"], event["digest"]): event["context"]}
-        case "status":
-            return {("status",): event["status"]}
-        case "run":
-            return {("run",): event["name"]}
-    raise UserError(f"unknown event {event['event']!r} in a record: written by a newer version? update the checkout")
-
-
-def _number(value: float) -> float | str:
-    number = float(value)
-    return number if math.isfinite(number) else repr(number)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # 10000 in params.yaml may come as 10000.0 out of its schema: one text for both
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _now() -> int:

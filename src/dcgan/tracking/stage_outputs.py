@@ -1,5 +1,9 @@
-"""What the files of a workspace tell a record: said by the stages when they are done, and by `dcgan publish` for what
-DVC restored from a cache or pulled from a remote, where no stage ran. Paths are relative to the workspace."""
+"""Logs what stages leave in a workspace: called by the stages when they are done, and for what DVC restored from a
+cache or pulled from a remote, where no stage ran (`dcgan.tracking.restored`).
+
+A workspace is the folder that the pipeline's paths are relative to; `root` is the repository whose run logs are used.
+`params` is all of params.yaml.
+"""
 
 import csv
 import hashlib
@@ -8,194 +12,142 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from dcgan.support.errors import UserError
 from dcgan.support.files import read_json, sha256
 from dcgan.support.lock import hold
+from dcgan.tracking.events import flatten
+from dcgan.tracking.locations import run_logs_lock
+from dcgan.tracking.pipeline import TrackedPipeline
 from dcgan.tracking.provenance import revision_tags
-from dcgan.tracking.run_log import RESTORED, RunLog, flatten
+from dcgan.tracking.run_log import RESTORED, RunLog
 
-GENERATOR = "models/generator.safetensors"
-SCORES = "metrics/evaluate.json"
-TRAINING_FILES = (
-    "models/generator.*",
-    "models/discriminator.*",
-    "metrics/train.json",
-    "metrics/curves.csv",
-    "metrics/training/*",
-)
-EVALUATION_FILES = (SCORES, "metrics/report.*", "metrics/figures/*.png", "samples/*.png")
-NUMBERED = re.compile(r".+-(?P<images>\d+)\.png")  # metrics/progress/images-000000.png: by images seen
+Params = Mapping[str, Any]
+IMAGE_AT_STEP = re.compile(r".+-(?P<step>\d+)\.png")
 
 
-def log_training(record: RunLog, workspace: Path, params: Mapping[str, Any]) -> None:
-    """What a finished training left: parameters, series, pictures, networks, data set, and last the model's hash.
+def log_training(pipeline: TrackedPipeline, run_log: RunLog, workspace: Path, params: Params) -> None:
+    """The outputs of a finished training: parameters, series, images, files, data set, and last the model's hash.
 
-    `params` is all of params.yaml. Points stand at the number of images seen, so runs of other batch sizes compare.
-    Points and pictures that the training has told while it ran are passed over.
+    Points and images that the training logged while it ran are skipped.
     """
-    record.log_params({section: params[section] for section in ("model", "train")})
-    for row in _rows(workspace / "metrics/curves.csv"):
-        step = int(row.pop("images"))
-        record.log_points({f"train/{key}": float(value) for key, value in row.items() if key != "step"}, step)
-    for picture in sorted((workspace / "metrics/progress").glob("*.png")):
-        log_progress(record, picture)
-    _log_files(record, workspace, TRAINING_FILES)
-    _log_dataset(record, workspace)
-    record.log_tags({"model.sha256": sha256(workspace / GENERATOR)})
+    run_log.log_params({section: params[section] for section in pipeline.train.sections})
+    for row in _rows(workspace / pipeline.curves):
+        step = int(row.pop(pipeline.curves_step))
+        points = {f"train/{key}": float(row[key]) for key in row if key not in pipeline.curves_ignored}
+        run_log.log_points(points, step)
+    for image in sorted((workspace / pipeline.progress).glob("*.png")):
+        _log_progress(run_log, image, str(pipeline.progress))
+    _log_files(run_log, workspace, pipeline.train.files)
+    _log_dataset(pipeline, run_log, workspace)
+    run_log.log_tags({"model.sha256": sha256(workspace / pipeline.model)})
 
 
-def log_progress(record: RunLog, picture: Path) -> None:
-    """One picture of the fixed latents, for the slider: its file name ends in the number of images seen."""
-    if match := NUMBERED.fullmatch(picture.name):
-        record.log_image("progress", picture, int(match["images"]))
-    else:
-        record.log_file(picture, "metrics/progress")
+def log_samples(pipeline: TrackedPipeline, root: Path, workspace: Path, params: Params) -> RunLog:
+    """The outputs of the sample stage, in the run log that their evaluation will go to."""
+    run_log = run_log_for_evaluation(pipeline, root, workspace, params)
+    run_log.log_params({section: params[section] for section in pipeline.sample.sections})
+    _log_files(run_log, workspace, pipeline.sample.files)
+    return run_log
 
 
-def log_evaluation(root: Path, workspace: Path, params: Mapping[str, Any]) -> RunLog:
-    """What an evaluation left, told to the record it belongs to, which is returned.
+def log_evaluation(pipeline: TrackedPipeline, root: Path, workspace: Path, params: Params) -> RunLog:
+    """The outputs of an evaluation, in the run log they belong to, which is returned.
 
-    Scores stand at step 0, `eval/<score>` each. Another result under equal settings (other code, other libraries) is
-    another evaluation.
+    Scores are logged as `eval/<score>` at step 0. Other scores under the same parameters (from other code or other
+    libraries) are another evaluation.
     """
-    scores = read_json(workspace / SCORES)
-    # Those of real data are the same for every run: bars that tell nothing in a comparison
-    wanted = {key: value for key, value in scores.items() if not key.endswith("_real")}
-    numbers = {f"eval/{key}": value for key, value in wanted.items() if type(value) in (int, float)}
-    settings = settings_hash(params)
-    record = run_log_for_evaluation(root, workspace, params, settings)
-    told = {key: record.value("point", key, 0) for key in numbers}
-    if any(value not in (None, numbers[key]) for key, value in told.items()):
-        settings = settings_hash(params, scores)
-        record = run_log_for_evaluation(root, workspace, params, settings)
-    record.log_params({section: params[section] for section in ("sample", "evaluate")})
-    record.log_points(numbers, 0)
-    record.log_tags(flatten({"protocol": scores.get("protocol", {})}))
-    _log_files(record, workspace, EVALUATION_FILES)
-    if record.parent:
-        record.finish("FINISHED")
-    return record
+    scores = read_json(workspace / pipeline.scores)
+    points = {
+        f"eval/{key}": value
+        for key, value in scores.items()
+        if type(value) in (int, float) and not any(fnmatch(key, pattern) for pattern in pipeline.scores_ignored)
+    }
+    run_log = run_log_for_evaluation(pipeline, root, workspace, params)
+    if any(run_log.value("point", key, 0) not in (None, value) for key, value in points.items()):
+        run_log = run_log_for_evaluation(pipeline, root, workspace, params, scores)
+    for stage in pipeline.evaluation_stages:
+        run_log.log_params({section: params[section] for section in stage.sections})
+        _log_files(run_log, workspace, stage.files)
+    run_log.log_points(points, 0)
+    run_log.log_tags(flatten({"protocol": scores.get("protocol", {})}))
+    if run_log.parent:
+        run_log.finish("FINISHED")
+    return run_log
 
 
-def log_samples(root: Path, workspace: Path, params: Mapping[str, Any]) -> RunLog:
-    """The pictures of the samples, told to the record that their evaluation will go to."""
-    record = run_log_for_evaluation(root, workspace, params, settings_hash(params))
-    record.log_params({"sample": params["sample"]})
-    _log_files(record, workspace, ("samples/*.png",))
-    return record
+def run_log_for_evaluation(
+    pipeline: TrackedPipeline, root: Path, workspace: Path, params: Params, *more: Any
+) -> RunLog:
+    """The run log for an evaluation of the workspace's model under these parameters (and `more`, JSON values).
 
-
-def settings_hash(params: Mapping[str, Any], *more: Any) -> str:
-    """What tells one evaluation of a model from another: the sections `sample` and `evaluate`."""
-    settings = flatten({"sample": params["sample"], "evaluate": params["evaluate"], "more": json.dumps(more)})
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def run_log_for_evaluation(root: Path, workspace: Path, params: Mapping[str, Any], settings: str) -> RunLog:
-    """The record for an evaluation of the workspace's generator under `settings`.
-
-    The newest training with this model takes the first evaluation, and the same one again; others get a child each. A
-    model without a record (restored or pulled by DVC) gets one from its files.
+    The first evaluation of a model belongs to its newest training, and so does the same one repeated; any other becomes
+    a child. A model without a run log (restored or pulled by DVC) gets one from its files.
     """
-    with _choosing(root):
-        training = _training_run_log(root, workspace, params)
+    settings = settings_hash(pipeline, params, *more)
+    with choosing_run_log(root):
+        training = training_run_log(pipeline, root, workspace, params)
         if training.tags.get("evaluation.settings") in (None, settings):
             training.log_tags({"evaluation.settings": settings})
             return training
-        child = RunLog.create(root, f"{training.name}, evaluated otherwise", training.id, f"{training.id}-{settings}")
+        child = RunLog.create(root, f"{training.name} (re-evaluated)", training.id, f"{training.id}-{settings}")
         model = training.tags["model.sha256"]
         child.log_tags({"model.sha256": model, "evaluation.settings": settings, **revision_tags()})
         return child
 
 
-def restore(root: Path, workspace: Path) -> RunLog | None:
-    """MetricLogger records what DVC put into the workspace without running a stage; None if there is no generator.
-
-    Parameters come from dvc.lock: params.yaml may have been edited since.
-
-    Raises:
-        UserError: the files are not those of dvc.lock, so nobody knows how they were made.
-    """
-    if not (workspace / GENERATOR).exists():
-        return None
-    lock = _read_lock(workspace)
-    if (problem := _foreign(workspace, lock, "train", GENERATOR)) is not None:
-        if known := RunLog.find(root, {"model.sha256": sha256(workspace / GENERATOR)}):
-            return known  # a stage run by hand: it has told its record itself
-        raise UserError(f"{problem}: what made it is unknown; run `dvc repro`, or `dvc checkout` for what is recorded")
-    params = _locked_params(lock, "train")
-    if (workspace / SCORES).exists() and _foreign(workspace, lock, "evaluate", SCORES) is None:
-        params |= _locked_params(lock, "sample") | _locked_params(lock, "evaluate")
-        return log_evaluation(root, workspace, params)
-    with _choosing(root):
-        return _training_run_log(root, workspace, params)
+def settings_hash(pipeline: TrackedPipeline, params: Params, *more: Any) -> str:
+    """Hash of what distinguishes evaluations of one model: the parameters of the evaluation stages, and `more`."""
+    sections = {section: params[section] for stage in pipeline.evaluation_stages for section in stage.sections}
+    settings = flatten(sections | {"more": json.dumps(more)})
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _choosing(root: Path) -> AbstractContextManager[None]:
-    return hold(root / ".dcgan" / "run_logs.lock", "choosing a record", wait=60)
-
-
-def _training_run_log(root: Path, workspace: Path, params: Mapping[str, Any]) -> RunLog:
-    """The newest training with the workspace's generator; made from the files if there is none, or only half of one."""
-    model = sha256(workspace / GENERATOR)
+def training_run_log(pipeline: TrackedPipeline, root: Path, workspace: Path, params: Params) -> RunLog:
+    """The newest training of the workspace's model; made from the files if there is none, or an incomplete one."""
+    model = sha256(workspace / pipeline.model)
     found = RunLog.find(root, {"model.sha256": model})
     if found and not (found.is_restored and found.status == "RUNNING"):
         return found
-    # Another clone may tell the same model to the same store: its record is another one, so the id names the clone
+    # Another clone may log the same model to the same store, in a run log with other times: so the id names the clone
     clone = hashlib.sha256(f"{socket.gethostname()}:{root}".encode()).hexdigest()[:6]
-    record = RunLog.create(root, f"restored-{model[:8]}", run_log_id=f"{RESTORED}{model[:16]}-{clone}")
-    note = "Restored by DVC from a cache or a remote, told from its files: where and when it ran is not known."
-    record.log_tags({"model.sha256": model, "mlflow.note.content": note, **revision_tags()})
-    log_training(record, workspace, params)
-    record.finish("FINISHED")
-    return record
+    run_log = RunLog.create(root, f"restored-{model[:8]}", run_log_id=f"{RESTORED}{model[:16]}-{clone}")
+    note = "Logged from files that DVC restored from a cache or a remote: where and when they were made is unknown."
+    run_log.log_tags({"model.sha256": model, "mlflow.note.content": note, **revision_tags()})
+    log_training(pipeline, run_log, workspace, params)
+    run_log.finish("FINISHED")
+    return run_log
 
 
-def _log_files(record: RunLog, workspace: Path, patterns: tuple[str, ...]) -> None:
+def choosing_run_log(root: Path) -> AbstractContextManager[None]:
+    """The lock under which a run log is looked up and created, so that two processes do not create two."""
+    return hold(run_logs_lock(root), "choosing a run log", wait=60)
+
+
+def _log_progress(run_log: RunLog, image: Path, folder: str) -> None:
+    """An image for the slider, at the step in its file name; as a plain file in `folder` if there is none."""
+    if match := IMAGE_AT_STEP.fullmatch(image.name):
+        run_log.log_image("progress", image, int(match["step"]))
+    else:
+        run_log.log_file(image, folder)
+
+
+def _log_files(run_log: RunLog, workspace: Path, patterns: tuple[str, ...]) -> None:
     for pattern in patterns:
         for path in sorted(workspace.glob(pattern)):
-            record.log_file(path, str(path.parent.relative_to(workspace)))
+            run_log.log_file(path, str(path.parent.relative_to(workspace)))
 
 
-def _log_dataset(record: RunLog, workspace: Path) -> None:
-    images = workspace / "data/raw/train-images-idx3-ubyte"
-    if images.exists():
-        digest = sha256(images)
-        record.log_dataset("MNIST", digest, "data/raw", "training")
-        record.log_tags({"data.sha256": digest})
+def _log_dataset(pipeline: TrackedPipeline, run_log: RunLog, workspace: Path) -> None:
+    data = workspace / pipeline.dataset
+    if data.exists():
+        digest = sha256(data)
+        run_log.log_dataset(pipeline.dataset_name, digest, str(pipeline.dataset.parent), "training")
+        run_log.log_tags({"data.sha256": digest})
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     with open(path, newline="") as stream:
         yield from csv.DictReader(stream)
-
-
-# ---- dvc.lock ----
-
-
-def _read_lock(workspace: Path) -> dict[str, Any]:
-    try:
-        return yaml.safe_load((workspace / "dvc.lock").read_text())["stages"]
-    except FileNotFoundError:
-        return {}
-
-
-def _locked_params(lock: dict[str, Any], stage: str) -> dict[str, Any]:
-    return dict(lock[stage]["params"]["params.yaml"])
-
-
-def _foreign(workspace: Path, lock: dict[str, Any], stage: str, path: str) -> str | None:
-    """Why `path` is not what dvc.lock says that `stage` made from the outputs beside it; None if it is."""
-    made = {out["path"]: out["md5"] for name in lock for out in lock[name].get("outs", [])}
-    with open(workspace / path, "rb") as stream:
-        if made.get(path) != hashlib.file_digest(stream, "md5").hexdigest():
-            return f"{path} is not the one in dvc.lock"
-    stale = [
-        dep["path"] for dep in lock[stage].get("deps", []) if made.get(dep["path"], dep.get("md5")) != dep.get("md5")
-    ]
-    return f"{path} was made from another {stale[0]} than the one in dvc.lock" if stale else None

@@ -1,0 +1,45 @@
+"""This project's pipeline as `dcgan.tracking` needs to know it: what is logged, and from which files."""
+
+from dcgan.paths import (
+    CURVES,
+    GENERATOR,
+    METRICS,
+    MODELS,
+    PROGRESS,
+    RAW_DATA,
+    SAMPLES,
+    SCORE_FIGURES,
+    SCORES,
+    TRAIN_METRICS,
+    TRAINING_FIGURES,
+)
+from dcgan.tracking.pipeline import TrackedPipeline, TrackedStage
+
+PIPELINE = TrackedPipeline(
+    train=TrackedStage(
+        "train",
+        sections=("model", "train"),
+        files=(
+            f"{MODELS}/generator.*",
+            f"{MODELS}/discriminator.*",
+            f"{TRAIN_METRICS}",
+            f"{CURVES}",
+            f"{TRAINING_FIGURES}/*",
+        ),
+    ),
+    sample=TrackedStage("sample", sections=("sample",), files=(f"{SAMPLES}/*.png",)),
+    evaluate=TrackedStage(
+        "evaluate",
+        sections=("evaluate",),
+        files=(f"{SCORES}", f"{METRICS}/report.*", f"{SCORE_FIGURES}/*.png"),
+    ),
+    model=GENERATOR,
+    curves=CURVES,
+    curves_step="images",  # not "step": runs with different batch sizes stay comparable
+    curves_ignored=("step",),
+    progress=PROGRESS,
+    dataset=RAW_DATA / "train-images-idx3-ubyte",
+    dataset_name="MNIST",
+    scores=SCORES,
+    scores_ignored=("*_real",),  # scores of real data are the same in every run
+)

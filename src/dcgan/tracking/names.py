@@ -1,0 +1,8 @@
+"""Names that belong to this project. A project that takes the tracking package over changes them here."""
+
+EXPERIMENT = "dcgan"  # in MLflow
+RUN_LOG_TAG = "dcgan.run_log"  # MLflow tag of a run: the id of its run log
+STATE_FOLDER = ".dcgan"  # local state, under the repository's root and ignored by Git
+SEND_EVERY_VARIABLE = "DCGAN_PUBLISH_EVERY_S"  # environment variable: seconds between two sends
+PUBLISH_COMMAND = "dcgan publish"
+PACKAGES = ("torch", "torchvision", "torchmetrics", "dvc", "mlflow", "numpy", "scipy")  # versions logged as tags

@@ -1,0 +1,36 @@
+"""What tracking has to know about a DVC pipeline. The project describes its own and passes it in."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TrackedStage:
+    name: str  # in dvc.yaml
+    sections: tuple[str, ...]  # of params.yaml; logged as parameters
+    files: tuple[str, ...]  # glob patterns of the outputs to upload
+
+
+@dataclass(frozen=True)
+class TrackedPipeline:
+    """A pipeline that trains a model, perhaps samples from it, and evaluates it; paths relative to the workspace."""
+
+    train: TrackedStage
+    sample: TrackedStage | None  # None: the evaluation needs nothing but the model
+    evaluate: TrackedStage
+
+    model: Path  # written by `train`; its SHA-256 identifies the training
+    curves: Path  # CSV written by `train`: a row per step, each column a series train/<column>
+    curves_step: str  # the column that holds the step
+    curves_ignored: tuple[str, ...]  # columns that are not series
+    progress: Path  # folder of images made during training; their names end in the step (images-000064.png)
+    dataset: Path  # the file whose SHA-256 identifies the training data
+    dataset_name: str
+
+    scores: Path  # JSON written by `evaluate`: numbers become eval/<key>, the object "protocol" becomes tags
+    scores_ignored: tuple[str, ...]  # glob patterns of keys not to log
+
+    @property
+    def evaluation_stages(self) -> tuple[TrackedStage, ...]:
+        """The stages between model and scores: their parameters tell one evaluation of a model from another."""
+        return (self.evaluate,) if self.sample is None else (self.sample, self.evaluate)

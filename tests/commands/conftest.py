@@ -1,0 +1,1 @@
+from tracking.fixtures import empty_database, root, store  # noqa: F401

@@ -1,0 +1,81 @@
+"""Where run logs and stores are, and what was sent."""
+
+import pytest
+
+from dcgan.paths import local_state, root_folder
+from dcgan.tracking.locations import (
+    read_sent,
+    redact_password,
+    run_logs_folder,
+    run_logs_lock,
+    sqlite_path,
+    store_uri,
+    summarize_error,
+    unsent_run_logs,
+    write_sent,
+)
+from dcgan.tracking.run_log import RunLog
+
+
+def test_the_store_is_the_same_from_the_folder_of_a_queued_experiment(tmp_path, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "dvc.yaml").touch()
+    inside = tmp_path / "a" / "b"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
+    assert root_folder() == tmp_path
+    assert store_uri(root_folder()) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "a"))
+    assert store_uri(root_folder()) == f"sqlite:///{tmp_path}/a/mlflow.db"
+
+
+def test_a_relative_sqlite_path_starts_at_the_root_and_other_addresses_are_unchanged(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///stores/mine.db")
+    assert store_uri(tmp_path) == f"sqlite:///{tmp_path}/stores/mine.db"
+    assert sqlite_path(store_uri(tmp_path)) == tmp_path / "stores/mine.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////elsewhere/mine.db")
+    assert store_uri(tmp_path) == "sqlite:////elsewhere/mine.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@example.org/x@y")
+    assert store_uri(tmp_path) == "https://me:secret@example.org/x@y"
+    assert sqlite_path(store_uri(tmp_path)) is None
+
+
+def test_a_password_in_an_address_is_not_shown():
+    assert redact_password("https://me:secret@example.org/x@y") == "https://example.org/x@y"
+    assert redact_password("sqlite:////home/me/mlflow.db") == "sqlite:////home/me/mlflow.db"
+
+
+def test_run_logs_are_in_the_projects_local_state(tmp_path):
+    assert run_logs_folder(tmp_path).parent == run_logs_lock(tmp_path).parent == local_state(tmp_path)
+
+
+def test_a_line_cut_short_is_nothing_to_send(tmp_path):
+    run_log = RunLog.create(tmp_path, "run")
+    write_sent(run_log.folder, "http://store", "r", run_log.size())
+    with open(run_log.folder / "events.jsonl", "a") as stream:
+        stream.write('{"event": "poi')
+    assert unsent_run_logs(tmp_path, "http://store") == []
+    assert unsent_run_logs(tmp_path, "http://another") == [run_log.folder]
+    assert read_sent(run_log.folder, "http://another") == (None, 0)
+
+
+def test_the_password_in_an_address_is_not_stored(tmp_path):
+    run_log = RunLog.create(tmp_path, "run")
+    write_sent(run_log.folder, "http://me:secret@store", "r", 1)
+    assert read_sent(run_log.folder, "http://me:secret@store") == ("r", 1)
+    (sent,) = run_log.folder.glob("sent-*.json")
+    assert "secret" not in sent.name + sent.read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "summary"),
+    [
+        (OSError("HTTPConnectionPool(...): [Errno 111] Connection refused'))"), "connection refused"),
+        (OSError("Read timed out. (read timeout=10)"), "timed out"),
+        (ValueError("two\nlines"), "ValueError: two lines"),
+    ],
+)
+def test_an_error_is_summarized_in_a_few_words(error, summary):
+    assert summarize_error(error) == summary
+    assert len(summarize_error(ValueError("word " * 1000))) < 250

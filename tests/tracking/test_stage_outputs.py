@@ -1,0 +1,95 @@
+"""Which run log the outputs of a workspace go to, and what is logged of them."""
+
+import pytest
+from tracking.helpers import IMAGE_STEPS, PARAMS, find_run, history, write_image, write_workspace
+
+from dcgan.support.files import sha256
+from dcgan.tracked_outputs import PIPELINE
+from dcgan.tracking.run_log import RunLog
+from dcgan.tracking.stage_outputs import log_evaluation, log_samples, log_training, settings_hash
+
+OTHER_PARAMS = {**PARAMS, "evaluate": {"seed": 7}}
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return write_workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def training(root, workspace) -> RunLog:
+    run_log = RunLog.create(root, "training")
+    log_training(PIPELINE, run_log, workspace, PARAMS)
+    run_log.finish("FINISHED")
+    return run_log
+
+
+def test_a_training_logs_parameters_series_images_files_data_set_and_model(root, workspace):
+    (workspace / "data/raw").mkdir(parents=True)
+    (workspace / "data/raw/train-images-idx3-ubyte").write_bytes(b"images")
+    write_image(workspace / "metrics/progress/overview.png", 0)  # no step in its name: a file
+    run_log = RunLog.create(root, "training")
+    log_training(PIPELINE, run_log, workspace, PARAMS)
+    assert run_log.params == {"model.conditional": "true", "train.seed": "1", "train.learning_rate": "0.001"}
+    assert [run_log.value("point", "train/loss_g", step) for step in (64, 128)] == [0.5, "nan"]
+    assert {key[1] for key in run_log.logged("point")} == {"train/loss_g", "train/x"}  # the step is not a series
+    assert run_log.logged("image") == {("image", "progress", step) for step in IMAGE_STEPS}
+    assert run_log.logged("file") == {
+        ("file", "models/generator.safetensors"),
+        ("file", "models/discriminator.safetensors"),
+        ("file", "metrics/train.json"),
+        ("file", "metrics/curves.csv"),
+        ("file", "metrics/progress/overview.png"),
+    }
+    digest = sha256(workspace / "data/raw/train-images-idx3-ubyte")
+    assert run_log.logged("dataset") == {("dataset", "MNIST", digest[:32])}
+    assert run_log.tags["data.sha256"] == digest
+    assert run_log.tags["model.sha256"] == sha256(workspace / "models/generator.safetensors")
+
+
+def test_scores_of_real_data_are_not_logged_and_the_protocol_becomes_tags(root, workspace, training):
+    (workspace / "metrics/evaluate.json").write_text(
+        '{"fid": 1.5, "fid_real": 0.5, "warnings": [], "has_labels": true, "protocol": {"n": 10}}'
+    )
+    run_log = log_evaluation(PIPELINE, root, workspace, PARAMS)
+    assert {key for key in run_log.logged("point") if key[1].startswith("eval/")} == {("point", "eval/fid", 0)}
+    assert run_log.tags["protocol.n"] == "10"
+
+
+def test_samples_go_to_the_run_log_of_their_evaluation(root, workspace, training):
+    assert log_samples(PIPELINE, root, workspace, PARAMS).id == training.id
+    assert log_evaluation(PIPELINE, root, workspace, PARAMS).id == training.id
+    assert ("file", "samples/grid.png") in RunLog.open(root, training.id).logged("file")
+    sampled = log_samples(PIPELINE, root, workspace, OTHER_PARAMS)
+    assert sampled.parent == training.id
+    assert log_evaluation(PIPELINE, root, workspace, OTHER_PARAMS).id == sampled.id
+
+
+def test_a_training_gets_its_first_evaluation_and_others_become_children(root, store, workspace, training):
+    assert log_evaluation(PIPELINE, root, workspace, PARAMS).id == training.id
+    assert log_evaluation(PIPELINE, root, workspace, PARAMS).id == training.id
+    child = log_evaluation(PIPELINE, root, workspace, OTHER_PARAMS)
+    assert (child.parent, child.id) == (training.id, log_evaluation(PIPELINE, root, workspace, OTHER_PARAMS).id)
+    assert child.name == "training (re-evaluated)"
+    write_workspace(workspace, fid=9.0)  # other scores under the same parameters: from other code or libraries
+    other_result = log_evaluation(PIPELINE, root, workspace, PARAMS)
+    assert other_result.parent == training.id and other_result.id != child.id
+    store.publish(child)
+    store.publish(other_result)
+    runs = [find_run(store, run_log) for run_log in (training, child, other_result)]
+    assert [run.data.metrics["eval/fid"] for run in runs] == [1.5, 1.5, 9.0]
+    assert [run.data.tags.get("mlflow.parentRunId") for run in runs] == [None, *[runs[0].info.run_id] * 2]
+    assert [run.info.status for run in runs] == ["FINISHED"] * 3
+    assert runs[1].data.params["evaluate.seed"] == "7"
+    assert runs[0].data.tags["protocol.n"] == "10"
+    assert [step for step, *_ in history(store, runs[0], "train/loss_g")] == [64, 128]
+    assert [point[:2] for point in history(store, runs[0], "train/x")] == [(64, 1.0), (128, 0.25)]
+    assert settings_hash(PIPELINE, PARAMS) == RunLog.open(root, training.id).tags["evaluation.settings"]
+
+
+def test_only_the_parameters_of_sampling_and_evaluation_distinguish_evaluations():
+    retrained = {**PARAMS, "train": {"seed": 2}, "model": {"conditional": False}}
+    resampled = {**PARAMS, "sample": {"seed": 1, "count": 10}}
+    hashes = [settings_hash(PIPELINE, params) for params in (PARAMS, retrained, OTHER_PARAMS, resampled)]
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 3
