@@ -1,4 +1,4 @@
-"""Paths used in more than one place, relative to the workspace unless said otherwise, and the folders of local state."""
+"""Paths used in more than one place, relative to the workspace unless absolute, and the folders of local state."""
 
 import os
 from pathlib import Path

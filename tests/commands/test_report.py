@@ -5,12 +5,11 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
-
 from clones import run
+
 from dcgan.commands import report
 from dcgan.scores import PROTOCOL_VERSION
 from dcgan.support.errors import UserError
-
 
 PLAIN = Namespace(markdown=None)
 
