@@ -10,6 +10,7 @@ from dcgan.gate.markdown import comparison_json, comparison_text
 from dcgan.gate.power import power_of
 from dcgan.gate.revisions import library_versions, read_reference, read_run
 from dcgan.gate_settings import GATE
+from dcgan.paths import user_path
 from dcgan.support.errors import UserError
 
 
@@ -17,13 +18,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs",
         nargs="*",
+        type=_source,
         default=[str(GATE.scores_file)],
         metavar="RUN",
         help="the candidate's runs, one per seed: a scores file with its train.json beside it, a DVC experiment or "
         f"a Git revision (default: {GATE.scores_file})",
     )
     parser.add_argument(
-        "--baseline", default=str(GATE.baseline_file), metavar="FILE", help=f"default: {GATE.baseline_file}"
+        "--baseline",
+        type=user_path,
+        default=GATE.baseline_file,
+        metavar="FILE",
+        help=f"default: {GATE.baseline_file}",
     )
     parser.add_argument(
         "--rev",
@@ -34,9 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON to stdout, Markdown to stderr")
 
 
+def _source(text: str) -> str:
+    """A scores file is relative to the user's folder; anything else names an experiment or a revision."""
+    return str(user_path(text)) if text.endswith(".json") or os.path.exists(text) else text
+
+
 def run(args: argparse.Namespace) -> int:
     try:
-        reference = read_reference(GATE, args.baseline, args.rev)
+        reference = read_reference(GATE, str(args.baseline), args.rev)
         comparison = compare(GATE, reference, [read_run(GATE, source) for source in args.runs])
     except UserError as error:
         _append_to_summary(f"### Gate: not comparable\n\n{error}")
