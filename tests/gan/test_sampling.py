@@ -59,6 +59,10 @@ def test_latents_depend_on_seed_and_row_only():
     assert abs(float(many.var()) - 1) < 0.035
 
 
+def test_latents_never_repeat():
+    assert len(np.unique(latents(60_000, 4, seed=4).numpy(), axis=0)) == 60_000
+
+
 def test_gray_levels_are_rounded_to_the_nearest():
     values = torch.tensor([-1.0, 1.0, 0.0, 0.5 / 127.5 - 1 + 1e-4, 0.5 / 127.5 - 1 - 1e-4]).view(5, 1, 1, 1)
     assert to_uint8(values).ravel().tolist() == [0, 255, 128, 1, 0]

@@ -20,6 +20,7 @@ NO_DEPENDENCY = {
     "tracking/": "logs what happened, does not affect the outputs",
     "support/errors.py": "error messages only",
     "support/lock.py": "locking only",
+    "support/package_index.py": "downloads what is then verified by hash",
     "support/progress.py": "progress display only",
     "support/stop_signals.py": "stop requests only",
 }
