@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro long wheel test test-faults ui check check-small bench figures screenshots lock format
+.PHONY: repro long classic wheel test test-faults ui check check-small bench figures screenshots lock format
 
 repro: .venv/ready  ## run the pipeline: download, train, sample, evaluate
 	@git config user.email >/dev/null || echo "note: git user.email is not set, and dvc exp run --queue needs it (git config user.email ...)"
@@ -45,6 +45,12 @@ long: .venv/ready  ## train at twice the width on more images, and replace the r
 		-S train.images=3000000 -S evaluate.inception=true
 	dvc get . models/generator.safetensors --rev long --force -o src/dcgan/ready_made_generator.safetensors
 	dvc get . metrics/evaluate.json --rev long --force -o metrics/long_run.json
+
+classic: .venv/ready  ## train the DCGAN of the tutorials, as an experiment of that name: takes as long as `make repro`
+	@dvc exp remove -q classic 2>/dev/null || true
+	dvc exp run --temp --name classic -S model.discriminator_norm=batch -S model.minibatch_std=false -S train.r1_gamma=0 \
+		-S train.learning_rate=0.0002 -S train.beta1=0.5 -S train.beta2=0.999 -S train.decay_from=1 -S train.ema_half_life=0
+	@echo "next to the scores here: dcgan report --markdown classic"
 
 wheel: .venv/ready  ## build the package with the ready-made generator in dist/
 	rm -rf build
