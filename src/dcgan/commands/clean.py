@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from dcgan.commands.publish import open_store, publish_all
-from dcgan.gan.training_session import lock_path, session_folder
+from dcgan.gan.training_session import lock_path, remove_session, session_folder
 from dcgan.paths import GENERATOR, local_state, root_folder
 from dcgan.support.files import sha256
 from dcgan.support.lock import hold, is_held
@@ -116,7 +116,7 @@ def old_run_logs(root: Path, uri: str, workspace: Path) -> list[Item]:
 
 def remove_checkpoint(state: Path, folder: Path) -> None:
     with hold(lock_path(state, folder.name), "dcgan clean"):
-        shutil.rmtree(folder)
+        remove_session(folder)
 
 
 def megabytes(folder: Path) -> float:
