@@ -11,9 +11,10 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from dvc.utils.serialize import load_yaml
 
 from dcgan.support.errors import UserError
-from dcgan.support.files import read_json, sha256, write_atomic, write_json
+from dcgan.support.files import read_json, read_yaml, sha256, write_atomic, write_json
 
 
 @contextmanager
@@ -97,13 +98,59 @@ def test_numbers_that_json_lacks_are_refused(tmp_path, value):
     assert not list(tmp_path.iterdir())
 
 
-def test_unreadable_json_is_one_clear_line(tmp_path):
-    (tmp_path / "file.json").write_text('{"fid": ')
-    with pytest.raises(UserError, match=r"file\.json is not JSON .*; restore the file or create it again") as caught:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"fid": ', r"is not JSON .*; restore the file or create it again"),
+        (b"[" * 100_000, r"is not JSON .*; restore the file or create it again"),
+        (b"9" * 5000, r"is not JSON \(Exceeds the limit"),
+        (b'{"name": "\xe9"}', r"is not UTF-8 text"),
+        (b"{\n<<<<<<< HEAD\n", r"has the markers of a merge conflict \(line 2\)"),
+    ],
+)
+def test_unreadable_json_is_one_clear_line(tmp_path, content, message):
+    (tmp_path / "file.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"file\.json " + message) as caught:
         read_json(tmp_path / "file.json")
     assert "\n" not in str(caught.value)
+
+
+def test_a_missing_json_file_is_one_clear_line(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*missing\.json: No such file"):
         read_json(tmp_path / "missing.json")
+
+
+def test_yaml_is_read_as_dvc_reads_it(tmp_path):
+    """YAML 1.2: numbers as Python prints them, and as `dvc exp run -S` writes them."""
+    text = "a: 5e-05\nb: 1e+16\nc: 1e-3\nd: 1e6\ne: yes\n"
+    (tmp_path / "file.yaml").write_text(text)
+    value = read_yaml(tmp_path / "file.yaml")
+    assert value == {"a": 5e-05, "b": 1e16, "c": 1e-3, "d": 1e6, "e": "yes"} == load_yaml(tmp_path / "file.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: 1\nb: 2\na: 3\n", r'not valid YAML \(found duplicate key "a" with value "3" .*, line 3\)'),
+        (b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> x\n", r"markers of a merge conflict \(line 2\)"),
+        (b"a: caf\xe9\n", r"not UTF-8 text \(byte 0xe9 at offset 6\)"),
+        (b"a: " + b"9" * 5000, r"not valid YAML \(Exceeds the limit \(4300 digits\)"),
+        (b"a: " + b"[" * 3000, r"not valid YAML \(maximum recursion depth exceeded"),
+        (b"a: [", r"not valid YAML \(.*, line 1\); correct or restore the file"),
+        (b"a: !!python/object/apply:os.system [true]", r"not valid YAML \(could not determine a constructor"),
+    ],
+)
+def test_yaml_that_cannot_be_read_is_one_clear_line(tmp_path, content, message):
+    (tmp_path / "file.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"file\.yaml .*" + message) as caught:
+        read_yaml(tmp_path / "file.yaml")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_missing_yaml_file_is_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read .*missing\.yaml: No such file"):
+        read_yaml(tmp_path / "missing.yaml")
 
 
 def test_sha256_of_a_file(tmp_path):

@@ -1,11 +1,14 @@
-"""Atomic writes, JSON files and hashes of files."""
+"""Atomic writes, JSON and YAML files, and hashes of files."""
 
 import hashlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
 
 from dcgan.support.errors import UserError
 
@@ -51,12 +54,43 @@ def read_json(path: str | os.PathLike) -> Any:
     Raises:
         UserError: the file is missing, unreadable or not JSON.
     """
+    text = _read_text(path)
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON ({error}); restore the file or create it again") from error
+
+
+def read_yaml(path: str | os.PathLike) -> Any:
+    """Read a YAML file as DVC does: YAML 1.2, so that 5e-05 and 1e+16 are numbers and a doubled key is an error.
+
+    Raises:
+        UserError: the file is missing, unreadable or not YAML.
+    """
+    text = _read_text(path)
+    try:
+        return YAML(typ="safe").load(text)
+    except (YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path} is not valid YAML ({reason}{line}); correct or restore the file") from error
+
+
+def _read_text(path: str | os.PathLike) -> str:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); restore the file or create it again") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is not UTF-8 text (byte 0x{error.object[error.start]:02x} at offset {error.start}); "
+            "save it as UTF-8, or restore the file"
+        ) from error
+    if conflict := re.search(r"^(<<<<<<< |>>>>>>> )", text, re.MULTILINE):
+        line = text.count("\n", 0, conflict.start()) + 1
+        raise UserError(f"{path} has the markers of a merge conflict (line {line}); resolve it, then run again")
+    return text
 
 
 def sha256(path: str | os.PathLike) -> str:
