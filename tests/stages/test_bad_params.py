@@ -12,11 +12,8 @@ WITHOUT = (
 
 
 @pytest.mark.parametrize("stage", ["download", "train", "sample", "evaluate"])
-@pytest.mark.parametrize(
-    ("broken", "message"), [("train: 5", "train is 5 and should be"), ("", "params.yaml is empty")]
-)
-def test_a_stage_refuses_bad_parameters_before_it_imports_torch(tmp_path, stage, broken, message):
-    (tmp_path / "params.yaml").write_text(broken)
+def test_a_stage_refuses_bad_parameters_before_it_imports_torch(tmp_path, stage):
+    (tmp_path / "params.yaml").write_text("train: 5")
     done = run(tmp_path, sys.executable, "-c", WITHOUT, str(ROOT / "stages" / f"{stage}.py"), check=False)
     assert done.returncode == 2, done.stderr
     assert "train is 5 and should be" in done.stderr and done.stderr.count("\n") == 1
