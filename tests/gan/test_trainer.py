@@ -28,6 +28,7 @@ TRAIN = TrainParams(
     workers=1,
     snapshots=2,
 )
+CPU = torch.device("cpu")
 
 
 def make_trainer(model: dict | None = None, **train) -> Trainer:
@@ -156,11 +157,17 @@ def test_bf16_is_close_to_fp32():
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
+def test_the_seed_selects_the_initial_weights():
+    first, again, other = ([weights_of(net) for net in build_networks(MODEL, seed, CPU)] for seed in (1, 1, 2))
+    assert all(same(*pair) for pair in zip(first, again, strict=True))
+    assert not any(same(*pair) for pair in zip(first, other, strict=True))
+
+
 def test_initialization_leaves_the_global_random_state_alone():
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    build_networks(MODEL, 1, torch.device("cpu"))
+    build_networks(MODEL, 1, CPU)
     assert torch.equal(torch.rand(1), expected)
 
 

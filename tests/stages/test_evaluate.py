@@ -19,6 +19,7 @@ from dcgan.support.files import sha256
 from dcgan.tracking.run_log import RunLog
 
 ROOT = Path(__file__).parents[2]
+TRAINED = {"seed": 7, "images": 6400, "conditional": True, "device": "cpu", "precision": "fp32", "workers": 2}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,8 @@ def folder(tmp_path_factory, mnist_dir) -> Path:
     images, labels = load_split(mnist_dir, "train")
     write_idx(folder / "samples" / "images-idx3-ubyte", images[:400])
     write_idx(folder / "samples" / "labels-idx1-ubyte", labels[:400])
+    (folder / "metrics").mkdir()
+    (folder / "metrics" / "train.json").write_text(json.dumps(TRAINED | {"loss_g": 0.8}))
     run_log = RunLog.create(folder, "training")
     run_log.log_tags({"model.sha256": sha256(folder / "models" / "generator.safetensors")})
     run_log.finish("FINISHED")
@@ -55,7 +58,7 @@ def run_stage(folder: Path) -> subprocess.CompletedProcess[str]:
 def test_it_writes_scores_pictures_and_a_report(folder):
     found = {str(path.relative_to(folder / "metrics")) for path in (folder / "metrics").rglob("*.*")}
     pictures = {"figures/real_beside_generated.png", "figures/nearest_training.png"}
-    assert found == {"evaluate.json", "report.html"} | pictures
+    assert found == {"evaluate.json", "report.html", "train.json"} | pictures
     report = (folder / "metrics" / "report.html").read_text()
     assert report.count('src="data:image/png;base64,') == 2
     scores = json.loads((folder / "metrics" / "evaluate.json").read_text())
@@ -89,6 +92,22 @@ def first_of_each_class(digits: Digits) -> np.ndarray:
     """The first twelve of each class, black where there are fewer: uint8 [10, 12, 28, 28]."""
     rows = [digits.images[digits.labels == label][:12] for label in range(10)]
     return np.stack([np.pad(row, ((0, 12 - len(row)), (0, 0), (0, 0))) for row in rows])
+
+
+def test_the_scores_say_how_the_model_was_trained(folder):
+    scores = json.loads((folder / "metrics" / "evaluate.json").read_text())
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    assert scores["training"] == params["model"] | TRAINED
+
+
+@pytest.mark.parametrize("content", ['{"seed": 7}', "[]"])
+def test_a_training_of_another_version_is_refused_before_anything_is_computed(folder, tmp_path, content):
+    broken = tmp_path / "workspace"
+    shutil.copytree(folder, broken, symlinks=True)
+    (broken / "metrics" / "train.json").write_text(content)
+    done = run_stage(broken)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "metrics/train.json has no " in done.stderr and "images" in done.stderr
 
 
 def test_it_logs_the_scores_to_the_run_log_of_the_training(folder):

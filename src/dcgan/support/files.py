@@ -11,8 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
-
 from dcgan.support.errors import UserError
 
 STALE_S = 3600  # age of a temporary file that no living process can still be writing
@@ -87,6 +85,8 @@ def read_yaml(path: str | os.PathLike) -> Any:
     Raises:
         UserError: the file is missing, unreadable or not YAML.
     """
+    from ruamel.yaml import YAML, YAMLError  # comes with DVC, and not everything here needs DVC
+
     text = _read_text(path)
     try:
         return YAML(typ="safe").load(text)
