@@ -76,6 +76,16 @@ def test_gradients_are_those_of_the_papers_objectives(workers, gamma, every):
         assert error(trainer._last[2], expected_g) < 1e-4
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_batch_norm_in_the_discriminator_sees_real_and_generated_images_apart(workers):
+    """As in the generator's update, where it sees generated images only. In one batch, D would learn to compare the two
+    halves, and then call any batch of nothing but fakes real: the generator would learn nothing."""
+    trainer = make_trainer({"discriminator_norm": "batch"}, workers=workers, r1_gamma=0.0)
+    for _ in range(3):
+        expected, _, _ = step_by_hand(trainer, 0.0)
+        assert error(trainer._last[1], expected) < 1e-4  # one batch of both: 0.8
+
+
 @pytest.mark.parametrize("factor", [0, 0.5, 2])
 def test_another_weight_of_the_penalty_is_visible_in_the_gradient(factor):
     """The test above would see a wrong factor."""
