@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from pictures import parts_of, read_png
 
 from dcgan.data.mnist import load_split, write_idx
+from dcgan.evaluation.evaluate import Digits
+from dcgan.paths import NEAREST_TRAINING, REAL_BESIDE_GENERATED
 from dcgan.support.files import sha256
 from dcgan.tracking.run_log import RunLog
 
@@ -61,6 +65,33 @@ def test_it_writes_scores_pictures_and_a_report(folder):
     assert scores["copied"] == 1.0 and 0.97 < scores["label_accuracy"] <= 1.0
     params = yaml.safe_load((folder / "params.yaml").read_text())
     assert scores["protocol"]["sample_seed"] == params["sample"]["seed"]
+    assert scores["protocol"]["evaluate_seed"] == params["evaluate"]["seed"]
+    assert scores["protocol"]["n_generated"] == 200
+
+
+def test_the_pictures_show_what_their_captions_say(folder, mnist_dir):
+    """Real digits left, generated ones right. The samples are training images here, so each is its own nearest one."""
+    report = (folder / "metrics" / "report.html").read_text()
+    train, test = (Digits(*load_split(mnist_dir, split)) for split in ("train", "test"))
+    assert "Real digits left, generated ones right" in report
+    left, right = parts_of(read_png(folder / REAL_BESIDE_GENERATED), 2)
+    assert (left == first_of_each_class(test)).all()
+    assert (right == first_of_each_class(train.rows(slice(200)))).all()
+
+    assert "Left: for each class, the two generated digits closest to a training image, each followed by" in report
+    assert "Right: the same for test images" in report
+    left, right = parts_of(read_png(folder / NEAREST_TRAINING), 2)
+    assert (left[:, [0, 2]] == left[:, [1, 3]]).all() and left.any(axis=(2, 3)).all()
+    assert all((train.images[:200] == digit).all(axis=(1, 2)).any() for digit in left[:, [0, 2]].reshape(-1, 28, 28))
+    pairs = json.loads((folder / "models" / "digit_features.json").read_text())["closest_pairs"]
+    assert (right[:, [0, 2]].reshape(-1, 28, 28) == test.images[pairs["test"]]).all()
+    assert (right[:, [1, 3]].reshape(-1, 28, 28) == train.images[pairs["train"]]).all()
+
+
+def first_of_each_class(digits: Digits) -> np.ndarray:
+    """The first twelve of each class, black where there are fewer: uint8 [10, 12, 28, 28]."""
+    rows = [digits.images[digits.labels == label][:12] for label in range(10)]
+    return np.stack([np.pad(row, ((0, 12 - len(row)), (0, 0), (0, 0))) for row in rows])
 
 
 def test_the_scores_say_how_the_model_was_trained(folder):

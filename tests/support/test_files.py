@@ -11,9 +11,11 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from clones import ROOT, run
+from dvc.utils.serialize import load_yaml
 
 from dcgan.support.errors import UserError
-from dcgan.support.files import read_json, sha256, write_atomic, write_json
+from dcgan.support.files import read_json, read_yaml, sha256, write_atomic, write_json
 
 
 @contextmanager
@@ -75,12 +77,66 @@ def test_a_kill_in_the_middle_of_writing_keeps_the_old_file(tmp_path):
     """SIGKILL between writing the temporary file and moving it into place: nothing can be cleaned up."""
     path = tmp_path / "file"
     write_atomic(path, b"old")
+    killed_while_writing(path)
+    assert path.read_bytes() == b"old"
+
+
+def killed_while_writing(path) -> None:
     code = (
         "import os, signal, sys; from dcgan.support.files import write_atomic; "
         "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL); write_atomic(sys.argv[1], b'new')"
     )
     assert subprocess.run([sys.executable, "-c", code, path]).returncode == -signal.SIGKILL
-    assert path.read_bytes() == b"old"
+
+
+def test_what_a_kill_leaves_is_ignored_by_git_and_removed_by_a_later_write(tmp_path):
+    (tmp_path / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
+    path = tmp_path / "metrics" / "train.json"
+    write_atomic(path, b"old")
+    run(tmp_path, "git", "init", "-q")
+    run(tmp_path, "git", "add", "-A")
+    run(tmp_path, "git", "commit", "-qm", "start")
+    killed_while_writing(path)
+    (left,) = set(path.parent.iterdir()) - {path}
+    assert run(tmp_path, "git", "status", "--porcelain").stdout == ""
+    write_atomic(path, b"old")
+    assert left.exists(), "it could be of a process that is still writing"
+    os.utime(left, (0, 0))
+    write_atomic(path.with_name("other.json"), b"other")
+    assert left.exists(), "it belongs to another file"
+    write_atomic(path, b"old")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder", "link to a device", "link to a folder"])
+def test_only_a_regular_file_is_replaced(tmp_path, kind):
+    path = target = tmp_path / "target"
+    if kind.startswith("link"):
+        target, path = tmp_path / "real", tmp_path / "target"
+        path.symlink_to(target)
+    if "device" in kind:
+        try:
+            os.mknod(target, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("only root may create devices")
+    elif kind == "pipe":
+        os.mkfifo(target)
+    else:
+        target.mkdir()
+    before = target.stat()
+    with pytest.raises(UserError, match=r"cannot write .*target: it is not a regular file"):
+        write_atomic(path, b"content")
+    assert (target.stat().st_mode, target.stat().st_ino) == (before.st_mode, before.st_ino)
+    assert not list(tmp_path.glob(".target*"))
+
+
+def test_a_link_to_a_file_is_replaced_and_its_target_kept(tmp_path):
+    """DVC links outputs to its cache, which must not be written through."""
+    (tmp_path / "cached").write_bytes(b"old")
+    (tmp_path / "file").symlink_to(tmp_path / "cached")
+    write_atomic(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new" and not (tmp_path / "file").is_symlink()
+    assert (tmp_path / "cached").read_bytes() == b"old"
 
 
 def test_json_round_trip_ends_with_a_newline(tmp_path):
@@ -97,13 +153,59 @@ def test_numbers_that_json_lacks_are_refused(tmp_path, value):
     assert not list(tmp_path.iterdir())
 
 
-def test_unreadable_json_is_one_clear_line(tmp_path):
-    (tmp_path / "file.json").write_text('{"fid": ')
-    with pytest.raises(UserError, match=r"file\.json is not JSON .*; restore the file or create it again") as caught:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"fid": ', r"is not JSON .*; restore the file or create it again"),
+        (b"[" * 100_000, r"is not JSON .*; restore the file or create it again"),
+        (b"9" * 5000, r"is not JSON \(Exceeds the limit"),
+        (b'{"name": "\xe9"}', r"is not UTF-8 text"),
+        (b"{\n<<<<<<< HEAD\n", r"has the markers of a merge conflict \(line 2\)"),
+    ],
+)
+def test_unreadable_json_is_one_clear_line(tmp_path, content, message):
+    (tmp_path / "file.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"file\.json " + message) as caught:
         read_json(tmp_path / "file.json")
     assert "\n" not in str(caught.value)
+
+
+def test_a_missing_json_file_is_one_clear_line(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*missing\.json: No such file"):
         read_json(tmp_path / "missing.json")
+
+
+def test_yaml_is_read_as_dvc_reads_it(tmp_path):
+    """YAML 1.2: numbers as Python prints them, and as `dvc exp run -S` writes them."""
+    text = "a: 5e-05\nb: 1e+16\nc: 1e-3\nd: 1e6\ne: yes\n"
+    (tmp_path / "file.yaml").write_text(text)
+    value = read_yaml(tmp_path / "file.yaml")
+    assert value == {"a": 5e-05, "b": 1e16, "c": 1e-3, "d": 1e6, "e": "yes"} == load_yaml(tmp_path / "file.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: 1\nb: 2\na: 3\n", r'not valid YAML \(found duplicate key "a" with value "3" .*, line 3\)'),
+        (b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> x\n", r"markers of a merge conflict \(line 2\)"),
+        (b"a: caf\xe9\n", r"not UTF-8 text \(byte 0xe9 at offset 6\)"),
+        (b"a: " + b"9" * 5000, r"not valid YAML \(Exceeds the limit \(4300 digits\)"),
+        (b"a: " + b"[" * 3000, r"not valid YAML \(maximum recursion depth exceeded"),
+        (b"a: [", r"not valid YAML \(.*, line 1\); correct or restore the file"),
+        (b"a: !!python/object/apply:os.system [true]", r"not valid YAML \(could not determine a constructor"),
+    ],
+)
+def test_yaml_that_cannot_be_read_is_one_clear_line(tmp_path, content, message):
+    (tmp_path / "file.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"file\.yaml .*" + message) as caught:
+        read_yaml(tmp_path / "file.yaml")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_missing_yaml_file_is_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read .*missing\.yaml: No such file"):
+        read_yaml(tmp_path / "missing.yaml")
 
 
 def test_sha256_of_a_file(tmp_path):

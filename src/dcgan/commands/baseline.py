@@ -13,6 +13,7 @@ from dcgan.gate.revisions import experiments, git, library_versions, read_run_at
 from dcgan.gate.runs import Run
 from dcgan.gate_settings import GATE
 from dcgan.params import load_params
+from dcgan.paths import user_path
 from dcgan.support.errors import UserError
 from dcgan.support.files import write_json
 
@@ -34,7 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="as for `dvc exp run`: another setting for these runs",
     )
     parser.add_argument(
-        "-o", "--output", default=str(GATE.baseline_file), metavar="FILE", help=f"default: {GATE.baseline_file}"
+        "-o",
+        "--output",
+        type=user_path,
+        default=GATE.baseline_file,
+        metavar="FILE",
+        help=f"default: {GATE.baseline_file}",
     )
 
 
@@ -46,8 +52,8 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(
             f"--seeds is {args.seeds} and must be at least {GATE.fewest_seeds}; `dcgan baseline --plan` helps to choose"
         )
-    _check_repository(args.output)
-    baseline = _measure(args.seeds, args.set_param, args.output)
+    _check_repository(str(args.output))
+    baseline = _measure(args.seeds, args.set_param, str(args.output))
     write_json(args.output, baseline.model_dump())
     _print(baseline_report(GATE, baseline))
 

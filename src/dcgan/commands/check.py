@@ -12,6 +12,7 @@ from dcgan.gate.report import comparison_json, comparison_report
 from dcgan.gate.revisions import library_versions, read_reference, read_run
 from dcgan.gate.runs import NotComparable
 from dcgan.gate_settings import GATE
+from dcgan.paths import user_path
 from dcgan.support.errors import UserError, print_to_stderr
 
 
@@ -19,13 +20,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs",
         nargs="*",
+        type=_source,
         default=[str(GATE.scores_file)],
         metavar="RUN",
         help="the candidate's runs, one per seed: a scores file, a DVC experiment or a Git revision "
         f"(default: {GATE.scores_file})",
     )
     parser.add_argument(
-        "--baseline", default=str(GATE.baseline_file), metavar="FILE", help=f"default: {GATE.baseline_file}"
+        "--baseline",
+        type=user_path,
+        default=GATE.baseline_file,
+        metavar="FILE",
+        help=f"default: {GATE.baseline_file}",
     )
     parser.add_argument(
         "--rev",
@@ -36,9 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON to stdout, the tables to stderr")
 
 
+def _source(text: str) -> str:
+    """A scores file is relative to the user's folder; anything else names an experiment or a revision."""
+    return str(user_path(text)) if text.endswith(".json") or os.path.exists(text) else text
+
+
 def run(args: argparse.Namespace) -> int:
     try:
-        reference = read_reference(GATE, args.baseline, args.rev)
+        reference = read_reference(GATE, str(args.baseline), args.rev)
         comparison = compare(GATE, reference, [read_run(GATE, source) for source in args.runs])
     except UserError as error:
         _report_error(error, args.json)
