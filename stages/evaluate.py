@@ -1,14 +1,9 @@
 """Stage evaluate: every score of the samples beside its value for real data, the pictures and the report."""
 
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from dcgan.data.mnist import load_split, read_idx
-from dcgan.evaluation.evaluate import Digits, Evaluation, Settings, evaluate
-from dcgan.evaluation.feature_extractor import FeatureExtractor, load_feature_extractor
-from dcgan.evaluation.plots import closest_pairs, real_beside_generated
 from dcgan.evaluation.report import html_page
 from dcgan.images import png
 from dcgan.params import ModelParams, load_params
@@ -30,17 +25,24 @@ from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking.sender import publishing
 from dcgan.tracking.stage_outputs import log_evaluation
 
+if TYPE_CHECKING:
+    from dcgan.evaluation.evaluate import Digits, Evaluation
+    from dcgan.evaluation.feature_extractor import FeatureExtractor
+
 RESOLVED = ("seed", "images", "conditional", "device", "precision", "workers")  # as the train stage resolved them
 
 
 @exit_on_user_error
 def main() -> None:
-    params = load_params()
+    params = load_params()  # torch takes seconds to import: a mistake in params.yaml is reported before
+    import torch
+
+    from dcgan.evaluation.evaluate import Digits, Settings, evaluate
+    from dcgan.evaluation.feature_extractor import load_feature_extractor
+
     settings = params.evaluate
     training = training_context(params.model)
-    torch.set_num_threads(
-        1
-    )  # parallel work runs in dcgan.evaluation.threads, so no score depends on the number of cores
+    torch.set_num_threads(1)  # dcgan.evaluation.threads works in parallel, so that no score depends on the cores
     train, test = (Digits(*load_split(RAW_DATA, split)) for split in ("train", "test"))
     labels = read_idx(SAMPLE_LABELS) if params.model.conditional else None
     samples = Digits(read_idx(SAMPLE_IMAGES), labels)
@@ -70,8 +72,10 @@ def training_context(model: ModelParams) -> dict[str, Any]:
 
 
 def write_pictures(
-    result: Evaluation, samples: Digits, train: Digits, test: Digits, extractor: FeatureExtractor
+    result: "Evaluation", samples: "Digits", train: "Digits", test: "Digits", extractor: "FeatureExtractor"
 ) -> None:
+    from dcgan.evaluation.plots import closest_pairs, real_beside_generated
+
     count = len(result.predicted)
     generated = samples.images[:count]
     labels = result.predicted if samples.labels is None else samples.labels[:count]

@@ -3,13 +3,7 @@
 import os
 from pathlib import Path
 
-import torch
-
 from dcgan.data.mnist import load_split
-from dcgan.gan.device import describe_machine, keep_freed_memory, resolve_device, resolve_precision
-from dcgan.gan.trainer import Trainer
-from dcgan.gan.training_loop import run_training
-from dcgan.gan.training_outputs import write_networks, write_training_metrics
 from dcgan.gan.training_session import training_fingerprint, training_session
 from dcgan.params import load_params
 from dcgan.paths import RAW_DATA, local_state, root_folder
@@ -22,7 +16,14 @@ from dcgan.tracking.stage_outputs import log_training
 
 @exit_on_user_error
 def main() -> None:
-    params = load_params()
+    params = load_params()  # torch takes seconds to import: a mistake in params.yaml is reported before
+    import torch
+
+    from dcgan.gan.device import describe_machine, keep_freed_memory, resolve_device, resolve_precision
+    from dcgan.gan.trainer import Trainer
+    from dcgan.gan.training_loop import run_training
+    from dcgan.gan.training_outputs import write_networks, write_training_metrics
+
     keep_freed_memory()
     device = resolve_device()
     precision = resolve_precision(params.train.precision, device)

@@ -86,6 +86,8 @@ def test_saving_writes_the_rounded_weights_that_were_measured(tmp_path, mnist_di
     original = load_feature_extractor()
     saved = save_feature_extractor(original.network, split, split, tmp_path / "weights")
     assert saved.sha256 == sha256(tmp_path / "weights") == original.sha256  # already rounded: not one byte differs
+    lengths = original.features(split[0]).square().sum(1)
+    assert saved.kid_gamma == pytest.approx(1 / float(lengths.mean()), rel=1e-9)
     (tmp_path / "metadata").write_text(json.dumps(saved.metadata))
     again = load_feature_extractor(tmp_path / "weights", tmp_path / "metadata")
     assert torch.equal(again.features(split[0]), original.features(split[0]))

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from dcgan.gan.networks import Generator
 from dcgan.gan.trainer import Trainer, build_networks
 from dcgan.params import ModelParams, TrainParams
 
@@ -107,6 +108,23 @@ def test_recalibrated_statistics_match_the_ema_generator():
     normalized = (seen[0] - generator.norm1.bias[:, None, None]) / generator.norm1.weight[:, None, None]
     assert normalized.mean(dim=(0, 2, 3)).abs().max() < 0.1
     assert (normalized.var(dim=(0, 2, 3)) - 1).abs().max() < 0.15
+
+
+def test_recalibration_draws_labels_at_the_frequencies_of_the_data(monkeypatch):
+    """Of 96 images, 60 are threes and 4 are of each other digit: the standard error of 2,000 draws is 1 %."""
+    images, labels = make_trainer().images[:, 0], torch.arange(96, dtype=torch.uint8) % 10
+    labels[40:] = 3
+    trainer, drawn, forward = Trainer(MODEL, TRAIN, images, labels, "cpu"), [], Generator.forward
+
+    def watched(self, latents, labels):
+        drawn.append(labels)
+        return forward(self, latents, labels)
+
+    monkeypatch.setattr(Generator, "forward", watched)
+    trainer.finished_generator()
+    counts = torch.bincount(torch.cat(drawn), minlength=10) / 2000
+    expected = torch.tensor([60 if digit == 3 else 4 for digit in range(10)]) / 96
+    assert torch.allclose(counts, expected, atol=0.05)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,6 +33,11 @@ def test_the_summary_has_means_over_the_last_tenth_and_counts(trained):
         assert summary[name] == pytest.approx(np.mean([row[name] for row in progress.rows[-2:]]), abs=1e-4)
     assert (summary["images"], summary["steps"], summary["warnings"]) == (320, 20, [])
     assert summary["generator_parameters"] == sum(tensor.numel() for tensor in trainer.generator.parameters())
+
+
+def test_the_summary_repeats_the_warnings_of_the_training(trained):
+    trainer, progress = trained
+    assert training_summary(trainer, replace(progress, warnings=["collapsed"]))["warnings"] == ["collapsed"]
 
 
 def test_metrics_and_figures_are_written_the_same_again(trained, tmp_path):

@@ -77,12 +77,12 @@ def test_another_budget_without_a_new_baseline_fails(repository):
 
 
 def test_a_baseline_that_only_the_target_branch_changed_is_not_new(repository):
-    commit_other_budget(repository, new_baseline=False)
+    """The scores are fine by the baseline that the branches had in common, which the target has left behind."""
     git(repository, "checkout", "-q", "main")
-    write_baseline(repository / "metrics", repository.parent / "scratch", {"images": 30000})
-    commit(repository)
+    commit_other_budget(repository, new_baseline=True)
     git(repository, "checkout", "-q", "change")
-    assert step(repository)[0] == 2
+    code, output = step(repository)
+    assert code == 2 and "metrics/baseline.json is not new" in output
 
 
 def test_a_new_baseline_must_accept_the_scores(repository):
@@ -92,9 +92,11 @@ def test_a_new_baseline_must_accept_the_scores(repository):
 
 def test_a_deleted_baseline_is_not_new(repository):
     commit_other_budget(repository, new_baseline=False)
-    (repository / "metrics" / "baseline.json").unlink()
-    commit(repository)
-    assert step(repository)[0] == 2
+    git(repository, "rm", "-q", "metrics/baseline.json")
+    git(repository, "commit", "-q", "-m", "no baseline")
+    write_baseline(repository / "metrics", repository.parent / "scratch", OTHER_BUDGET)  # not committed
+    code, output = step(repository)
+    assert code == 2 and "metrics/baseline.json is not new" in output
 
 
 def test_scores_and_baselines_with_nan_fail(repository):
@@ -139,12 +141,16 @@ def test_a_git_error_fails(repository):
     assert code == 2 and "::warning::" not in output
 
 
-def test_a_crash_of_the_check_fails(repository, monkeypatch):
-    """An installation whose library cannot be imported."""
-    commit_other_budget(repository, new_baseline=True)
-    broken = repository.parent / "broken"
-    (broken / "numpy").mkdir(parents=True)
-    (broken / "numpy" / "__init__.py").write_text("raise ImportError('half installed')")
-    environment = os.environ | {"PYTHONPATH": f"{broken}{os.pathsep}{ROOT / 'src'}"}
+@pytest.mark.parametrize(
+    ("module", "content"),
+    [
+        ("numpy", "raise ImportError('half installed')"),
+        ("sitecustomize", "import atexit, os, sys\nif 'dcgan.cli' in sys.orig_argv:\n    atexit.register(os._exit, 3)"),
+    ],
+    ids=["before the verdict", "after it"],
+)
+def test_a_crash_of_the_check_fails(repository, module, content):
+    (repository.parent / f"{module}.py").write_text(content)
+    environment = os.environ | {"PYTHONPATH": f"{repository.parent}{os.pathsep}{ROOT / 'src'}"}
     done = subprocess.run([sys.executable, SCRIPT, "main"], cwd=repository, env=environment, capture_output=True)
-    assert done.returncode == 2 and b"half installed" in done.stderr
+    assert done.returncode == 2

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from dcgan.evaluation.report import protocol_version, read_scores, score_rows, text_table
-from dcgan.gate.markdown import markdown_table
+from dcgan.gate.report import Table
 from dcgan.gate.revisions import read_at, resolve
 from dcgan.paths import REPORT, SAMPLE_GRID, SCORES
 from dcgan.scores import PROTOCOL_VERSION
@@ -51,5 +51,5 @@ def _markdown(scores: dict[str, Any], revision: str) -> str:
         [row.title, row.better, *(column.get(row.title, "-") for column in values), row.real, row.question]
         for row in score_rows(scores)
     ]
-    table = markdown_table(["score", "better", *columns, "real digits", "what it measures"], rows)
-    return "\n\n".join(["### Scores", table, *notes])
+    table = Table(["score", "better", *columns, "real digits", "what it measures"], rows)
+    return "\n\n".join(["### Scores", table.markdown(), *notes])
