@@ -66,11 +66,11 @@ def make_steep_trainer(**train) -> Trainer:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize(("gamma", "every"), [(0.3, 1), (2.0, 1), (0.3, 4)])
+@pytest.mark.parametrize(("gamma", "every"), [(0.3, 1), (2.0, 2)])
 def test_gradients_are_those_of_the_papers_objectives(workers, gamma, every):
     """The penalty has the weight gamma / 2, times the number of steps from one penalty to the next."""
     trainer = make_steep_trainer(workers=workers, r1_gamma=gamma, r1_every=every)
-    for step in range(6):
+    for step in range(3):
         expected_d, expected_g, _ = step_by_hand(trainer, gamma / 2 * every if step % every == 0 else 0.0)
         assert error(trainer._last[1], expected_d) < 1e-4  # the rounding of float32 is 1e-6
         assert error(trainer._last[2], expected_g) < 1e-4
@@ -243,7 +243,7 @@ def test_without_averaging_the_finished_generator_is_the_trained_one():
 @pytest.mark.parametrize("workers", [1, 2])
 def test_series_are_means_over_the_steps_of_a_window_and_r1_over_the_penalized_ones(workers):
     trainer = make_steep_trainer(workers=workers, r1_every=4)
-    for steps, penalized in ((6, 2), (4, 1), (2, 0)):  # penalties at the steps 0, 4 and 8
+    for steps, penalized in ((5, 2), (4, 1), (2, 0)):  # penalties at the steps 0, 4 and 8
         expected = []
         for _ in range(steps):
             weight = 0.6 if trainer.step_count % 4 == 0 else 0.0

@@ -26,6 +26,14 @@ def trained():
     return trainer, progress
 
 
+@pytest.fixture(scope="module")
+def written(trained, tmp_path_factory):
+    """A workspace with the metrics and figures."""
+    folder = tmp_path_factory.mktemp("written")
+    write_training_metrics(*trained, {"precision": "fp32"}, folder)
+    return folder
+
+
 def test_the_summary_has_means_over_the_last_tenth_and_counts(trained):
     trainer, progress = trained
     summary = training_summary(trainer, progress)
@@ -40,11 +48,10 @@ def test_the_summary_repeats_the_warnings_of_the_training(trained):
     assert training_summary(trainer, replace(progress, warnings=["collapsed"]))["warnings"] == ["collapsed"]
 
 
-def test_metrics_and_figures_are_written_the_same_again(trained, tmp_path):
-    for name in ("a", "b"):
-        write_training_metrics(*trained, {"precision": "fp32"}, tmp_path / name)
-    written = {path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()}
-    assert {str(path) for path in written} == {
+def test_metrics_and_figures_are_written_the_same_again(trained, written, tmp_path):
+    write_training_metrics(*trained, {"precision": "fp32"}, tmp_path)
+    found = {path.relative_to(written) for path in written.rglob("*") if path.is_file()}
+    assert {str(path) for path in found} == {
         "metrics/train.json",
         "metrics/curves.csv",
         "metrics/progress/images-000000000.png",
@@ -55,10 +62,8 @@ def test_metrics_and_figures_are_written_the_same_again(trained, tmp_path):
         "metrics/training/networks.txt",
         "metrics/training/untrained_trained_real.png",
     }
-    assert [
-        path for path in written if (tmp_path / "a" / path).read_bytes() != (tmp_path / "b" / path).read_bytes()
-    ] == []
-    metrics = tmp_path / "a/metrics"
+    assert [path for path in found if (written / path).read_bytes() != (tmp_path / path).read_bytes()] == []
+    metrics = written / "metrics"
     assert json.loads((metrics / "train.json").read_text())["precision"] == "fp32"
     with open(metrics / "curves.csv", newline="") as stream:
         assert [int(row["images"]) for row in csv.DictReader(stream)] == list(range(16, 321, 16))
@@ -67,9 +72,8 @@ def test_metrics_and_figures_are_written_the_same_again(trained, tmp_path):
         assert np.asarray(animation.convert("L"))[0, 0] == 0  # snapshots in the order of the images seen
 
 
-def test_untrained_trained_and_real_digits_stand_side_by_side(trained, tmp_path):
-    write_training_metrics(*trained, {}, tmp_path)
-    untrained, final, real = parts_of(read_png(tmp_path / "metrics/training/untrained_trained_real.png"), 3)
+def test_untrained_trained_and_real_digits_stand_side_by_side(trained, written):
+    untrained, final, real = parts_of(read_png(written / "metrics/training/untrained_trained_real.png"), 3)
     assert (untrained == 0).all() and (final == 320 % 256).all()
     trainer, _ = trained
     for label in range(10):
