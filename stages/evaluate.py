@@ -1,12 +1,12 @@
 """Stage evaluate: every score of the samples beside its value for real data, the pictures and the report."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dcgan.data.mnist import load_split, read_idx
 from dcgan.evaluation.report import html_page
 from dcgan.images import png
-from dcgan.params import load_params
+from dcgan.params import ModelParams, load_params
 from dcgan.paths import (
     NEAREST_TRAINING,
     RAW_DATA,
@@ -15,11 +15,12 @@ from dcgan.paths import (
     SAMPLE_IMAGES,
     SAMPLE_LABELS,
     SCORES,
+    TRAIN_METRICS,
     download_cache,
     root_folder,
 )
-from dcgan.support.errors import exit_on_user_error
-from dcgan.support.files import write_atomic, write_json
+from dcgan.support.errors import UserError, exit_on_user_error
+from dcgan.support.files import read_json, write_atomic, write_json
 from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking.sender import publishing
 from dcgan.tracking.stage_outputs import log_evaluation
@@ -27,6 +28,8 @@ from dcgan.tracking.stage_outputs import log_evaluation
 if TYPE_CHECKING:
     from dcgan.evaluation.evaluate import Digits, Evaluation
     from dcgan.evaluation.feature_extractor import FeatureExtractor
+
+RESOLVED = ("seed", "images", "conditional", "device", "precision", "workers")  # as the train stage resolved them
 
 
 @exit_on_user_error
@@ -38,6 +41,7 @@ def main() -> None:
     from dcgan.evaluation.feature_extractor import load_feature_extractor
 
     settings = params.evaluate
+    training = training_context(params.model)
     torch.set_num_threads(1)  # dcgan.evaluation.threads works in parallel, so that no score depends on the cores
     train, test = (Digits(*load_split(RAW_DATA, split)) for split in ("train", "test"))
     labels = read_idx(SAMPLE_LABELS) if params.model.conditional else None
@@ -46,12 +50,25 @@ def main() -> None:
     cache = download_cache(root_folder()) if settings.inception else None
     result = evaluate(samples, train, test, extractor, Settings(settings.seed, settings.images, cache))
     protocol = result.protocol | {"sample_seed": params.sample.seed, "class_mix": params.sample.class_mix}
-    scores = {**result.scores, "protocol": protocol}
+    scores = {**result.scores, "protocol": protocol, "training": training}
     write_pictures(result, samples, train, test, extractor)
     write_json(SCORES, scores)
     write_atomic(REPORT, html_page(scores, Path()).encode())
     with publishing(root_folder()):
         log_evaluation(PIPELINE, root_folder(), Path(), params.model_dump())
+
+
+def training_context(model: ModelParams) -> dict[str, Any]:
+    """How the generator was trained. It goes into the scores file, which may be copied and compared on its own.
+
+    Raises:
+        UserError: train.json is missing, or another version wrote it.
+    """
+    trained = read_json(TRAIN_METRICS)
+    missing = [key for key in RESOLVED if not isinstance(trained, dict) or key not in trained]
+    if missing:
+        raise UserError(f"{TRAIN_METRICS} has no {', '.join(missing)}; run `dvc repro` to train again")
+    return model.model_dump() | {key: trained[key] for key in RESOLVED}
 
 
 def write_pictures(

@@ -29,11 +29,11 @@ def main() -> None:
     precision = resolve_precision(params.train.precision, device)
     settings = params.train.model_copy(update={"precision": precision})
     machine = describe_machine(device)
-    shaping = [params.model.model_dump(), settings.model_dump(), machine]
+    shaping = [params.model.model_dump(), params.train.model_dump(), precision, machine]
     fingerprint = training_fingerprint(shaping, RAW_DATA.glob("train-*"))
     images, labels = (torch.from_numpy(array) for array in load_split(RAW_DATA, "train"))
     root = root_folder()
-    with training_session(local_state(root), fingerprint) as session:
+    with training_session(local_state(root), fingerprint, Path()) as session:
         trainer = Trainer(params.model, settings, images, labels, device)
         resolved = {
             "seed": settings.seed,
@@ -44,7 +44,8 @@ def main() -> None:
         }
         name = os.environ.get("DVC_EXP_NAME") or f"train-{fingerprint[:6]}"
         run_log = start_or_resume(root, session.run_log_id_file, name)
-        run_log.log_tags(environment_tags() | machine | {"precision": precision, "workers": trainer.workers})
+        if not session.is_finished:
+            run_log.log_tags(environment_tags() | machine | {"precision": precision, "workers": trainer.workers})
         with tracked(root, run_log):
             progress = run_training(trainer, session.folder, run_log, session.stop)
             write_networks(trainer, Path())

@@ -4,9 +4,11 @@ import argparse
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from dcgan.paths import workspace
-from dcgan.support.errors import exit_on_user_error
+from dcgan.support.errors import UserError, exit_on_user_error
 
 # Command -> one line of help. Its module is dcgan.commands.<name>, with underscores for dashes, and has
 # add_arguments(parser) and run(args) -> exit code. A module is imported only when its command runs, and imports torch,
@@ -25,6 +27,20 @@ COMMANDS = {
 }
 
 
+@contextmanager
+def _explain_missing_package() -> Iterator[None]:
+    """Only `draw` runs with what the wheel installs; the other commands need the packages of the extra `pipeline`."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "dcgan":
+            raise
+        raise UserError(
+            f"the package {error.name.partition('.')[0]} is not installed, and this command needs it; use a clone of "
+            "the repository, where `make repro` installs everything, or add the extra: pip install 'FILE.whl[pipeline]'"
+        ) from error
+
+
 class _Version(argparse.Action):
     """argparse's own action needs the version in advance; looking it up takes as long as all the rest."""
 
@@ -36,6 +52,7 @@ class _Version(argparse.Action):
 
 
 @exit_on_user_error
+@_explain_missing_package()
 def main(argv: list[str] | None = None) -> int | None:
     parser = argparse.ArgumentParser(
         prog="dcgan",

@@ -1,4 +1,4 @@
-"""Paths used in more than one place, relative to the workspace, and the folders of local state."""
+"""Paths used in more than one place, relative to the workspace unless absolute, and the folders of local state."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ RAW_DATA = Path("data/raw")
 
 MODELS = Path("models")
 GENERATOR = MODELS / "generator.safetensors"
-READY_MADE_GENERATOR = MODELS / "ready_made_generator.safetensors"
+READY_MADE_GENERATOR = Path(__file__).with_name("ready_made_generator.safetensors")  # absolute: part of the package
 FEATURE_WEIGHTS = MODELS / "digit_features.safetensors"
 FEATURE_METADATA = MODELS / "digit_features.json"
 

@@ -90,10 +90,9 @@ def test_an_unconditional_generator_is_refused(draw, tmp_path):
     assert "conditional: false" in done.stderr
 
 
-def test_without_any_generator_the_error_says_where_to_run_it(draw, tmp_path):
-    done = draw(tmp_path, "1")
-    assert done.returncode == 2
-    assert "run this inside the repository" in done.stderr
+def test_without_a_trained_generator_the_ready_made_one_draws(draw, tmp_path):
+    assert draw(tmp_path, "2026", "-o", "year.png").returncode == 0
+    assert Image.open(tmp_path / "year.png").size == (2 * 4 * 22, 2 * 28)
 
 
 def test_a_device_is_never_replaced(draw, folder):

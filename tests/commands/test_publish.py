@@ -31,7 +31,7 @@ def test_what_dvc_restored_is_published_once_from_several_clones(root, store, tm
         for _ in range(2):
             assert publish.run(None) == 0
     assert "1 run log(s), 0 of them with something new" in capsys.readouterr().out.splitlines()[-1]
-    (run,) = store.find_runs("")
+    (run,) = store.runs.search("")
     assert repr(run.data.to_dictionary()) == repr(from_first.data.to_dictionary())  # as text, because of a NaN
     assert [step for step, *_ in history(store, run, "train/loss_g")] == [64, 128]
     assert store.images(run.info.run_id) == {("image", "progress", step) for step in IMAGE_STEPS}
@@ -75,7 +75,7 @@ def test_an_unreadable_run_log_is_reported_once_and_nothing_is_sent(root, store,
     with pytest.raises(UserError, match=f"{run_log.id}/events.jsonl is damaged .* or comes from another version"):
         publish.run(None)
     assert capsys.readouterr().err == ""
-    assert store.find_runs("") == []
+    assert store.runs.search("") == []
 
 
 def test_runs_and_local_state_of_former_versions_are_no_obstacle(root, store, tmp_path, monkeypatch):
@@ -88,7 +88,7 @@ def test_runs_and_local_state_of_former_versions_are_no_obstacle(root, store, tm
     new = RunLog.create(root, "new")
     assert publish.run(None) == 0
     assert find_run(store, new).info.run_name == "new"
-    of_model = store.find_runs(f"tags.`model.sha256` = '{tags['model.sha256']}'")
+    of_model = store.runs.search(f"tags.`model.sha256` = '{tags['model.sha256']}'")
     assert [run.info.run_id for run in of_model] == [former_run]  # one run per training
     assert of_model[0].data.tags["dcgan.record"] == former.parent.name
     assert former.read_text().count("\n") == 1

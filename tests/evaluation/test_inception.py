@@ -9,6 +9,7 @@ from torch import nn
 from wheels import make_wheel
 
 from dcgan.evaluation import inception
+from dcgan.evaluation.metrics.fid_kid import fid, kid
 from dcgan.support.errors import UserError
 
 CACHE = Path(__file__).parents[2] / ".dcgan" / "cache"
@@ -29,6 +30,13 @@ class Network(nn.Module):
         return images.float().flatten(1)[:, :2048]
 
 
+class SmallNetwork(nn.Module):
+    """16 features, the first pixels: the matrices of 2,048 features take seconds."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images[:, 0, 0, :16].float()
+
+
 def digits(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
 
@@ -40,6 +48,16 @@ def test_real_features_are_computed_once_for_each_set_of_images(tmp_path):
     assert network.count == 60 and first.shape == (60, 2048)
     inception.cached_features(network, 255 - digits(60), tmp_path, "real")
     assert network.count == 120 and len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_scores_are_fid_and_a_thousand_times_kid_of_generated_against_real_features(tmp_path, monkeypatch):
+    monkeypatch.setattr(inception, "load_inception", lambda cache: SmallNetwork())
+    generated, real = digits(60), digits(60) // 2
+    found = inception.inception_scores(generated, real, cache=tmp_path, seed=3)
+    theirs, ours = (torch.from_numpy(images[:, 0, :16]).double() for images in (real, generated))
+    assert found["inception_fid"] == pytest.approx(fid(theirs, ours), rel=1e-6)
+    assert found["inception_kid_x1000"] == pytest.approx(1000 * kid(theirs, ours, seed=3), rel=1e-6)
+    assert found["inception_kid_x1000"] != pytest.approx(1000 * kid(ours, theirs, seed=3), rel=1e-6)
 
 
 def test_weights_that_cannot_be_downloaded_are_one_line(tmp_path, monkeypatch):

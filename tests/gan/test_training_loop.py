@@ -96,7 +96,10 @@ def test_a_killed_run_repeats_its_last_steps_without_logging_a_point_twice(tmp_p
     assert steps == list(range(16, 641, 16))
 
 
-def test_a_non_finite_loss_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
+@pytest.mark.parametrize("log_points", [200, 1])
+def test_a_non_finite_loss_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch, log_points):
+    """With one log window over the whole run, only the checkpoints look at the losses before its end."""
+    monkeypatch.setattr(training_loop, "LOG_POINTS", log_points)
     trainer = make_trainer()
     step = trainer.step
 
@@ -114,6 +117,47 @@ def test_a_non_finite_loss_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_p
     kept = load_newest_checkpoint(tmp_path / "run")
     assert int(kept.tensors["progress"][0]) == 12
     assert all(torch.isfinite(tensor).all() for tensor in kept.tensors.values())
+
+
+@pytest.mark.parametrize("r1_gamma", [1e36, 1.25e37, 5e37])
+def test_an_overflow_of_a_gradient_alone_ends_the_run(tmp_path, r1_gamma):
+    """The losses stay finite, but their series could not be saved: JSON has no infinity."""
+    with pytest.raises(Diverged, match=r"grad_norm_d is inf at step 1 \(16 images\).*lower train.r1_gamma"):
+        run(tmp_path, make_trainer(r1_gamma=r1_gamma, r1_every=1))
+
+
+def test_all_points_are_on_the_disk_before_a_checkpoint_that_follows_them(tmp_path, monkeypatch):
+    """After a power loss, a training resumes behind its checkpoint and never logs the points before it again."""
+    run_log = RunLog.create(tmp_path, "test")
+    synced, sync, save = [0], run_log.sync, training_loop.save_checkpoint
+
+    def watched_sync() -> None:
+        sync()
+        synced.append(run_log.size())
+
+    def watched_save(*arguments) -> None:
+        assert synced[-1] == run_log.size()
+        save(*arguments)
+
+    monkeypatch.setattr(run_log, "sync", watched_sync)
+    monkeypatch.setattr(training_loop, "save_checkpoint", watched_save)
+    run(tmp_path, make_trainer(), run_log)
+    assert len(set(synced)) > 30
+
+
+def test_a_finished_run_is_resumed_at_its_last_step_to_the_same_result(tmp_path):
+    """Its outputs can be written again without training: no step is repeated and no point is added."""
+    run_log = RunLog.create(tmp_path, "test")
+    whole = make_trainer()
+    expected = run(tmp_path, whole, run_log)
+    size = run_log.size()
+    again = make_trainer()
+    again.step = None
+    progress = run(tmp_path, again, run_log)
+    assert run_log.size() == size
+    assert (progress.rows, progress.snapshots.keys()) == (expected.rows, expected.snapshots.keys())
+    for name, tensor in whole.state().items():
+        assert torch.equal(tensor, again.state()[name]), name
 
 
 def rows(count: int, **values: float) -> list[dict[str, float]]:

@@ -1,12 +1,15 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from gan.test_trainer import make_trainer
+import torch
+from gan.test_trainer import make_trainer, same, weights_of
+from pictures import parts_of, read_png
 from PIL import Image
 
-from dcgan.gan.model_files import load_network
+from dcgan.gan.model_files import NETWORKS, load_network
 from dcgan.gan.training_loop import Progress
 from dcgan.gan.training_outputs import training_summary, write_networks, write_training_metrics
 
@@ -30,6 +33,11 @@ def test_the_summary_has_means_over_the_last_tenth_and_counts(trained):
         assert summary[name] == pytest.approx(np.mean([row[name] for row in progress.rows[-2:]]), abs=1e-4)
     assert (summary["images"], summary["steps"], summary["warnings"]) == (320, 20, [])
     assert summary["generator_parameters"] == sum(tensor.numel() for tensor in trainer.generator.parameters())
+
+
+def test_the_summary_repeats_the_warnings_of_the_training(trained):
+    trainer, progress = trained
+    assert training_summary(trainer, replace(progress, warnings=["collapsed"]))["warnings"] == ["collapsed"]
 
 
 def test_metrics_and_figures_are_written_the_same_again(trained, tmp_path):
@@ -59,10 +67,25 @@ def test_metrics_and_figures_are_written_the_same_again(trained, tmp_path):
         assert np.asarray(animation.convert("L"))[0, 0] == 0  # snapshots in the order of the images seen
 
 
+def test_untrained_trained_and_real_digits_stand_side_by_side(trained, tmp_path):
+    write_training_metrics(*trained, {}, tmp_path)
+    untrained, final, real = parts_of(read_png(tmp_path / "metrics/training/untrained_trained_real.png"), 3)
+    assert (untrained == 0).all() and (final == 320 % 256).all()
+    trainer, _ = trained
+    for label in range(10):
+        first = trainer.images[trainer.labels == label][:10, 0].numpy()
+        assert (real[label, : len(first)] == first).all()
+
+
 def test_the_networks_are_written_as_they_can_be_loaded(trained, tmp_path):
     trainer, _ = trained
     write_networks(trainer, tmp_path)
     for name in ("generator", "discriminator"):
         network = load_network(tmp_path / f"models/{name}.safetensors", name)
         assert network.arguments == getattr(trainer, name).arguments
-    assert (tmp_path / "models/generator.pt2").stat().st_size > 0
+    generator, discriminator = (load_network(tmp_path / f"models/{name}.safetensors", name) for name in NETWORKS)
+    assert same(weights_of(generator), weights_of(trainer.generator_ema))
+    assert same(weights_of(discriminator), weights_of(trainer.discriminator))
+    program = torch.export.load(tmp_path / "models/generator.pt2").module()
+    latents, labels = torch.randn(20, 8), torch.arange(20) % 10
+    assert torch.allclose(program(latents, labels), generator(latents, labels), atol=1e-5)

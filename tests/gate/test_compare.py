@@ -20,10 +20,10 @@ from gate.examples import (
 )
 from scipy import stats
 
-from dcgan.gate.baseline import Estimate, Run, reference_from_run
+from dcgan.gate.baseline import Estimate, reference_from_run
 from dcgan.gate.compare import compare, tolerance, verdict_of
+from dcgan.gate.runs import NotComparable, Run
 from dcgan.gate.thresholds import GatedScore
-from dcgan.support.errors import UserError
 
 WITHOUT_FLOOR = GatedScore("x", "lower", "linear", absolute=0.0, relative=0.0)
 
@@ -99,12 +99,18 @@ def test_several_candidate_seeds_count_by_their_mean():
 
 
 def test_runs_that_are_not_comparable_are_refused():
-    with pytest.raises(UserError, match="seed 3, which is in the baseline"):
+    with pytest.raises(NotComparable, match="seed 3, which is in the baseline"):
         compare(SETTINGS, reference(), [run_with(3)])
-    with pytest.raises(UserError, match="both trained with seed 1"):
+    with pytest.raises(NotComparable, match="both trained with seed 1"):
         compare(SETTINGS, reference(), [run_with(1), run_with(1)])
-    with pytest.raises(UserError, match="epochs is 1 and not 90"):
+    with pytest.raises(NotComparable, match="epochs is 1 and not 90"):
         compare(SETTINGS, reference(), [replace(run_with(1), context={**CONTEXT, "epochs": 1})])
+
+
+def test_a_baseline_without_a_finite_limit_is_refused():
+    runs = [run_with(seed, distance=value) for seed, value in ((2, 1e-300), (3, 1.0), (4, 1e100))]
+    with pytest.raises(NotComparable, match="distance differs so much between seeds that no candidate could fail"):
+        compare(SETTINGS, reference_of(runs), [run_with(1)])
 
 
 def test_a_model_without_labels_is_gated_on_the_scores_that_it_has():

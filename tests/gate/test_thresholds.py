@@ -41,7 +41,7 @@ def test_the_damaged_score_must_always_be_gated(name):
 
 def test_the_gate_imports_nothing_else_of_this_project_and_no_slow_library():
     """Another project takes the folders gate/ and support/ and writes settings for its own scores and files."""
-    modules = ("baseline", "compare", "markdown", "power", "revisions", "thresholds")
+    modules = ("baseline", "compare", "power", "report", "revisions", "runs", "thresholds")
     imports = "; ".join(f"import dcgan.gate.{name}" for name in modules)
     code = f"import json, sys; {imports}; print(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

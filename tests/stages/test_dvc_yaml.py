@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dcgan.paths import GENERATOR
+
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
@@ -84,6 +86,12 @@ def test_a_stage_depends_on_its_own_section_of_the_parameters(name):
 def test_every_parameter_belongs_to_a_stage():
     used = {entry.split(".")[0] for stage in STAGES.values() for entry in stage["params"]}
     assert used == set(yaml.safe_load((ROOT / "params.yaml").read_text()))
+
+
+def test_the_registered_model_is_the_generator_of_the_train_stage():
+    artifacts = yaml.safe_load((ROOT / "dvc.yaml").read_text())["artifacts"]
+    assert artifacts["generator"]["path"] == str(GENERATOR)
+    assert str(GENERATOR) in STAGES["train"]["outs"]
 
 
 def test_only_one_module_imports_mlflow():

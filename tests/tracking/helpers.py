@@ -85,7 +85,7 @@ def make_run_log(root: Path, workspace: Path, steps: int = STEPS) -> RunLog:
 
 
 def find_run(store: Store, run_log: RunLog) -> Run:
-    (run,) = store.find_runs(f"tags.`dcgan.run_log` = '{run_log.id}'")
+    (run,) = store.runs.search(f"tags.`dcgan.run_log` = '{run_log.id}'")
     return run
 
 

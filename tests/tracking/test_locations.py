@@ -1,20 +1,16 @@
-"""Where run logs and stores are, and what was sent."""
+"""Where run logs and stores are."""
 
 import pytest
 
 from dcgan.paths import local_state, root_folder
 from dcgan.tracking.locations import (
-    read_sent,
     redact_password,
     run_logs_folder,
     run_logs_lock,
     sqlite_path,
     store_uri,
     summarize_error,
-    unsent_run_logs,
-    write_sent,
 )
-from dcgan.tracking.run_log import RunLog
 
 
 def test_the_store_is_the_same_from_the_folder_of_a_queued_experiment(tmp_path, monkeypatch):
@@ -48,24 +44,6 @@ def test_a_password_in_an_address_is_not_shown():
 
 def test_run_logs_are_in_the_projects_local_state(tmp_path):
     assert run_logs_folder(tmp_path).parent == run_logs_lock(tmp_path).parent == local_state(tmp_path)
-
-
-def test_a_line_cut_short_is_nothing_to_send(tmp_path):
-    run_log = RunLog.create(tmp_path, "run")
-    write_sent(run_log.folder, "http://store", "r", run_log.size())
-    with open(run_log.folder / "events.jsonl", "a") as stream:
-        stream.write('{"event": "poi')
-    assert unsent_run_logs(tmp_path, "http://store") == []
-    assert unsent_run_logs(tmp_path, "http://another") == [run_log.folder]
-    assert read_sent(run_log.folder, "http://another") == (None, 0)
-
-
-def test_the_password_in_an_address_is_not_stored(tmp_path):
-    run_log = RunLog.create(tmp_path, "run")
-    write_sent(run_log.folder, "http://me:secret@store", "r", 1)
-    assert read_sent(run_log.folder, "http://me:secret@store") == ("r", 1)
-    (sent,) = run_log.folder.glob("sent-*.json")
-    assert "secret" not in sent.name + sent.read_text()
 
 
 @pytest.mark.parametrize(

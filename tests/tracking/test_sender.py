@@ -15,10 +15,10 @@ from tracking.helpers import check_complete, find_run, free_port, history, make_
 
 from dcgan.commands.ui import answers
 from dcgan.support.errors import UserError
-from dcgan.tracking.locations import unsent_run_logs
 from dcgan.tracking.mlflow_store import Store
 from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.sender import publishing
+from dcgan.tracking.sent import unsent_run_logs
 
 
 class Server:
@@ -111,12 +111,12 @@ def test_a_server_that_is_down_then_up_then_killed_and_back_loses_nothing(root, 
     store = Store(server.uri)
     second = Stage(server.uri)
     live = f"tags.`dcgan.run_log` = '{second.run_log_id}' and metrics.a > 50"
-    wait_for(lambda: store.find_runs(live))
+    wait_for(lambda: store.runs.search(live))
     server.kill()
     down_from = len(RunLog.open(root, second.run_log_id).logged("point"))
     wait_for(lambda: len(RunLog.open(root, second.run_log_id).logged("point")) > down_from + 200)
     server.start()
-    wait_for(lambda: unsent_run_logs(root, server.uri) == [] or store.find_runs(live.replace("> 50", "> 250")))
+    wait_for(lambda: unsent_run_logs(root, server.uri) == [] or store.runs.search(live.replace("> 50", "> 250")))
     second.end()
     assert second.longest < 0.5
     assert second.stderr.count("cannot send to") == second.stderr.count("is back") == 1, second.stderr
@@ -162,7 +162,7 @@ def test_a_damaged_run_log_is_reported_once_and_does_not_hold_up_the_others(root
     (damaged.folder / "events.jsonl").write_bytes(b"not JSON\n")
     os.utime(whole.folder / "events.jsonl", (0, 0))  # sent last
     stage = Stage(store.uri)
-    wait_for(lambda: store.find_runs(f"tags.`dcgan.run_log` = '{whole.id}'"))
+    wait_for(lambda: store.runs.search(f"tags.`dcgan.run_log` = '{whole.id}'"))
     stage.end()
     assert stage.stderr.count(f"{damaged.id}/events.jsonl is damaged before byte 9") == 1
     assert "cannot send" not in stage.stderr and unsent_run_logs(root, store.uri) == [damaged.folder]

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 
-from dcgan.gate.baseline import Baseline, Run, build_baseline, reference_from_baseline
-from dcgan.gate.markdown import baseline_text, damage_text, markdown_table
+from dcgan.gate.baseline import Baseline, build_baseline, reference_from_baseline
 from dcgan.gate.power import plan, powers_of
+from dcgan.gate.report import Report, Table, baseline_report, damage_text
 from dcgan.gate.revisions import experiments, git, library_versions, read_run_at, resolve
+from dcgan.gate.runs import Run
 from dcgan.gate_settings import GATE
 from dcgan.params import load_params
 from dcgan.paths import user_path
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     if args.plan:
-        print(_plan_text())
+        _print(_plan_report())
         return
     if args.seeds < GATE.fewest_seeds:
         raise UserError(
@@ -54,20 +55,24 @@ def run(args: argparse.Namespace) -> None:
     _check_repository(str(args.output))
     baseline = _measure(args.seeds, args.set_param, str(args.output))
     write_json(args.output, baseline.model_dump())
-    print(baseline_text(GATE, baseline))
+    _print(baseline_report(GATE, baseline))
 
 
-def _plan_text() -> str:
+def _print(report: Report) -> None:
+    print(report.text() if sys.stdout and sys.stdout.isatty() else report.markdown())
+
+
+def _plan_report() -> Report:
     header = ["baseline seeds", "candidate seeds", *(f"{100 * spread:.0f} %" for spread in PLANNED_SPREADS)]
     rows = [
         [str(n), str(m), *(f"{100 * power:.0f} %" for power in powers)]
         for n, m, powers in plan(GATE, PLANNED_BASELINES, PLANNED_CANDIDATES, PLANNED_SPREADS)
     ]
-    return (
-        f"Detection power for {damage_text(GATE.damage)}, by the spread of {GATE.damage.score} over seeds "
-        f"(std / mean).\nFalse-alarm rate: at most {100 * GATE.false_alarm_rate:.2g} %, with any number of seeds.\n\n"
-        f"{markdown_table(header, rows)}"
+    explanation = (
+        f"By the spread of {GATE.damage.score} over seeds (std / mean). "
+        f"False-alarm rate: at most {100 * GATE.false_alarm_rate:.2g} %, with any number of seeds."
     )
+    return Report(f"Detection power for {damage_text(GATE.damage)}", [explanation, Table(header, rows)])
 
 
 def _measure(count: int, changes: list[str], label: str) -> Baseline:

@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +10,16 @@ from functools import partial
 from pathlib import Path
 
 from dcgan.commands.publish import open_store, publish_all
-from dcgan.gan.training_session import lock_path, session_folder
+from dcgan.gan.training_session import lock_path, remove_session, session_folder
 from dcgan.paths import GENERATOR, local_state, root_folder
+from dcgan.support.errors import UserError
 from dcgan.support.files import sha256
 from dcgan.support.lock import hold, is_held
-from dcgan.tracking.locations import redact_password, sqlite_path, store_uri, unsent_run_logs
-from dcgan.tracking.names import RUN_LOG_TAG
-from dcgan.tracking.run_log import FINAL, RunLog
+from dcgan.tracking.description import log_end
+from dcgan.tracking.locations import clone_id, redact_password, run_logs_folder, sqlite_path, store_uri
+from dcgan.tracking.names import CLONE_TAG, RUN_LOG_TAG
+from dcgan.tracking.run_log import FINAL, RunLog, damaged_run_logs
+from dcgan.tracking.sent import unsent_run_logs
 
 OLD_DAYS = 7
 
@@ -30,9 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do it; without it, only show what would be done")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     root = root_folder()
     uri = store_uri(root)
+    problems: list[UserError] = [*damaged_run_logs(root)]
     items = [*dead_run_logs(root), *orphaned_runs(root, uri), *checkpoints(root), *old_run_logs(root, uri, Path.cwd())]
     for item in items:
         if args.yes:
@@ -41,9 +46,13 @@ def run(args: argparse.Namespace) -> None:
     if not items:
         print("nothing to clean")
     elif args.yes:
-        publish_all([RunLog(folder) for folder in unsent_run_logs(root, uri)], uri)
+        unsent = set(unsent_run_logs(root, uri))
+        problems += publish_all([run_log for run_log in RunLog.all(root) if run_log.folder in unsent], uri)[1]
     else:
         print("nothing was changed; `dcgan clean --yes` does all of it")
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return problems[0].exit_code if problems else 0
 
 
 def dead_run_logs(root: Path) -> list[Item]:
@@ -51,27 +60,29 @@ def dead_run_logs(root: Path) -> list[Item]:
     dead = [run_log for run_log in RunLog.all(root) if run_log.status == "RUNNING" and not run_log.is_alive]
     return [
         Item(
-            f"run {run_log.name} ({run_log.id}): its trainer is dead, mark it KILLED", partial(run_log.finish, "KILLED")
+            f"run {run_log.name} ({run_log.id}): its trainer is dead, mark it KILLED",
+            partial(log_end, run_log, "KILLED", "its process died without reporting why; marked by `dcgan clean`"),
         )
         for run_log in dead
     ]
 
 
 def orphaned_runs(root: Path, uri: str) -> list[Item]:
-    """Runs in a local store that say RUNNING and whose run log is gone. On a server they may belong to other people."""
+    """Runs in a local store that say RUNNING, were created by this clone, and whose run log is gone: other clones that
+    use the store have run logs of their own."""
     database = sqlite_path(uri)
     if database is None or not database.exists():
         return []
-    ids = {run_log.id for run_log in RunLog.all(root)}
+    ids = {path.name for path in run_logs_folder(root).glob("*")}
     with open_store(uri) as store:
-        runs = store.find_runs(f"attributes.status = 'RUNNING' and tags.`{RUN_LOG_TAG}` LIKE '%'")
+        runs = store.runs.search(f"attributes.status = 'RUNNING' and tags.`{CLONE_TAG}` = '{clone_id(root)}'")
     return [
         Item(
             f"run {run.info.run_name} ({run.info.run_id}): its run log is gone, mark it KILLED",
-            partial(store.set_status, run.info.run_id, "KILLED", int(time.time() * 1000)),
+            partial(mark_killed, uri, run.info.run_id),
         )
         for run in runs
-        if run.data.tags[RUN_LOG_TAG] not in ids
+        if run.info.lifecycle_stage == "active" and run.data.tags[RUN_LOG_TAG] not in ids
     ]
 
 
@@ -114,9 +125,14 @@ def old_run_logs(root: Path, uri: str, workspace: Path) -> list[Item]:
     ]
 
 
+def mark_killed(uri: str, run_id: str) -> None:
+    with open_store(uri) as store:
+        store.runs.set_status(run_id, "KILLED", int(time.time() * 1000))
+
+
 def remove_checkpoint(state: Path, folder: Path) -> None:
     with hold(lock_path(state, folder.name), "dcgan clean"):
-        shutil.rmtree(folder)
+        remove_session(folder)
 
 
 def megabytes(folder: Path) -> float:

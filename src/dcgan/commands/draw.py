@@ -74,11 +74,7 @@ def _generate(digits: str, seed: int, path: Path) -> np.ndarray:
 
 
 def _default_generator() -> Path:
-    if GENERATOR.exists():
-        return GENERATOR
-    if READY_MADE_GENERATOR.exists():
-        return READY_MADE_GENERATOR
-    raise UserError(f"neither {GENERATOR} nor {READY_MADE_GENERATOR} exists here; run this inside the repository")
+    return GENERATOR if GENERATOR.exists() else READY_MADE_GENERATOR
 
 
 def _lines(images: np.ndarray, columns: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from dcgan.support.errors import UserError
 from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking.locations import redact_password, store_uri, summarize_error
 from dcgan.tracking.restored import log_restored
-from dcgan.tracking.run_log import RunLog
+from dcgan.tracking.run_log import RunLog, damaged_run_logs
 
 if TYPE_CHECKING:
     from dcgan.tracking.mlflow_store import Store
@@ -29,23 +29,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     root = root_folder()
     uri = store_uri(root)
-    RunLog.all(root)  # raises if one of them cannot be read
-    code = 0
+    problems: list[UserError] = []
     try:
         log_restored(PIPELINE, root, Path.cwd())
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = error.exit_code  # existing run logs are sent all the same
+        problems.append(error)  # existing run logs are sent all the same
+    problems += damaged_run_logs(root)
     run_logs = RunLog.all(root)
-    sent = publish_all(run_logs, uri)
+    sent, not_sent = publish_all(run_logs, uri)
+    problems += not_sent
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
     print(f"{redact_password(uri)}: {len(run_logs)} run log(s), {sent} of them with something new")
-    return code
+    return problems[0].exit_code if problems else 0
 
 
-def publish_all(run_logs: list[RunLog], uri: str) -> int:
-    """Send all of them; returns how many had something new."""
+def publish_all(run_logs: list[RunLog], uri: str) -> tuple[int, list[UserError]]:
+    """Send all of them; returns how many had something new, and why others could not be sent.
+
+    Raises:
+        UserError: the store does not answer.
+    """
+    sent, problems = 0, []
     with open_store(uri) as store:
-        return sum(store.publish(run_log) > 0 for run_log in run_logs)
+        for run_log in run_logs:
+            try:
+                sent += store.publish(run_log) > 0
+            except UserError as error:
+                problems.append(error)
+    return sent, problems
 
 
 @contextmanager

@@ -27,9 +27,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     check_port(args.port)
     page = comparison_page(f"http://127.0.0.1:{args.port}", experiment_id(uri))
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--workers", "1"]
-    # Job execution starts helper processes for pages that are not used here
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1"]
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": uri,  # not on the command line, where `ps` would show a password
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # helper processes for pages that are not used here
+    }
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # otherwise the server would outlive this command
     server = subprocess.Popen([*command, "--port", str(args.port)], cwd=root, env=environment)
     try:

@@ -150,8 +150,7 @@ class Trainer:
         """Gradients of the discriminator's loss, and (loss_d, acc_real, acc_fake, r1); stores the fakes in `shard`."""
         with self._autocast():
             shard.fake = generator.forward_clusters(shard.latents, shard.clusters)
-            both = torch.cat([shard.real, shard.fake.detach()])  # one pass: BatchNorm, if any, sees both
-            real, fake = discriminator(both, shard.clusters.repeat(2)).float().chunk(2)
+            real, fake = _logits(discriminator, shard.real, shard.fake.detach(), shard.clusters)
         loss = discriminator_loss(real, fake)
         penalty = torch.zeros((), device=self.device)
         objective = loss
@@ -280,6 +279,15 @@ def build_networks(model: ModelParams, seed: int, device: torch.device) -> tuple
         )
     placement = {"device": device, "memory_format": torch.channels_last}
     return generator.to(**placement), discriminator.to(**placement)
+
+
+def _logits(discriminator: Discriminator, real: Tensor, fake: Tensor, clusters: Tensor) -> tuple[Tensor, Tensor]:
+    """The discriminator's float32 logits of real and of generated images, both of the given clusters."""
+    if discriminator.arguments["norm"] == "batch":
+        # Apart, because the generator's update has fakes only: D would learn to compare the halves of a mixed batch,
+        # and call fakes alone real.
+        return discriminator(real, clusters).float(), discriminator(fake, clusters).float()
+    return discriminator(torch.cat([real, fake]), clusters.repeat(2)).float().chunk(2)
 
 
 def variety(shards: list[_Shard], clusters_per_class: int) -> Tensor:

@@ -4,6 +4,7 @@ Everything the result depends on is in the checkpoint, so a run resumed after a 
 uninterrupted one.
 """
 
+import math
 import statistics
 import sys
 import time
@@ -62,6 +63,8 @@ class Progress:
 def run_training(trainer: Trainer, folder: Path, logger: MetricLogger, stop: StopRequest) -> Progress:
     """Train until the image budget is used up, starting from the newest checkpoint in `folder` if there is one.
 
+    The last checkpoint is one of the last step: from it, a repeated call returns the same at once.
+
     Raises:
         Interrupted: a stop was requested; a checkpoint was written first.
         Diverged: a loss is not finite or has exploded; the last checkpoint before that is kept.
@@ -81,6 +84,7 @@ def run_training(trainer: Trainer, folder: Path, logger: MetricLogger, stop: Sto
             if stop.reason:
                 run.interrupt(stop)
     run.snapshot()
+    run.save()
     return run.progress
 
 
@@ -104,6 +108,8 @@ class _Run:
         snapshots = {int(name.removeprefix("snapshot.")): tensors.pop(name).numpy() for name in names}
         self.trainer.load_state(tensors)
         self.progress = Progress(checkpoint.notes["rows"], snapshots, checkpoint.notes["warnings"])
+        if self.trainer.step_count == self.trainer.steps:
+            return
         print(
             f"resuming at {self.trainer.images_seen:,} of {self.trainer.settings.images:,} images, from {self.folder}; "
             "to start over instead, run: dcgan clean --yes",
@@ -174,6 +180,12 @@ class _Run:
             )
 
     def _stop_if_exploded(self, values: dict[str, float], step: int, seen: int) -> None:
+        overflown = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+        if overflown:
+            raise Diverged(
+                f"{', '.join(overflown)} at step {step} ({seen:,} images), although the losses are finite; "
+                "lower train.r1_gamma or train.learning_rate"
+            )
         if max(values["loss_d"], values["loss_g"]) > EXPLODED_LOSS:
             raise Diverged(
                 f"the losses exploded by step {step} ({seen:,} images): discriminator {values['loss_d']:,.0f}, "

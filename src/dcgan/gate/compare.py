@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import stdtrit
 
-from dcgan.gate.baseline import Estimate, Reference, Run, check_context, check_seeds
+from dcgan.gate.baseline import Estimate, Reference
+from dcgan.gate.runs import NotComparable, Run, check_context, check_seeds
 from dcgan.gate.thresholds import GatedScore, GateSettings
 
 Verdict = Literal["improved", "same", "worse within noise", "REGRESSION"]
@@ -69,7 +70,8 @@ def compare(settings: GateSettings, reference: Reference, candidates: list[Run])
     """The verdict on each gated score of the candidate, whose runs differ in their seed alone.
 
     Raises:
-        UserError: a context differs, or a candidate's seed is in the baseline or there twice.
+        NotComparable: a context differs, a candidate's seed is in the baseline or there twice, or the spread over
+            seeds is too large for a limit.
     """
     for run in candidates:
         check_context(settings, run, reference.context, reference.label)
@@ -85,11 +87,18 @@ def _compare_score(
     estimate = reference.estimate(score)
     candidate = float(np.mean(score.to_scale([run.scores[score.name] for run in candidates])))
     allowed = float(tolerance(score, estimate, len(candidates), false_alarm_rate))
+    with np.errstate(over="ignore"):
+        limit = float(score.from_scale(estimate.mean + score.worse_sign * allowed))
+    if not math.isfinite(limit):
+        raise NotComparable(
+            f"{reference.label}: {score.name} differs so much between seeds that no candidate could fail; measure a "
+            "new baseline"
+        )
     return ScoreComparison(
         score=score,
         mean=float(np.mean(reference.values[score.name])),
         std=float(np.std(reference.spread_values[score.name], ddof=1)),
         candidate=float(score.from_scale(candidate)),
-        limit=float(score.from_scale(estimate.mean + score.worse_sign * allowed)),
+        limit=limit,
         verdict=verdict_of(score.worse_sign * (candidate - estimate.mean), allowed, score.floor(estimate.mean)),
     )

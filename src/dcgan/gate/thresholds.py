@@ -1,7 +1,7 @@
-"""Settings of the gate: which scores can fail a run, what must be equal to compare two, and where both are found."""
+"""Settings of the gate: which scores can fail a run, and what must be equal to compare two."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,39 +50,31 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class MetricKey:
-    """A value in a metrics file."""
-
-    file: Path  # relative to the repository
-    key: str  # dotted where nested, as in `dvc metrics show`
-
-
-@dataclass(frozen=True)
 class GateSettings:
     """All that the gate has to know about a project.
+
+    A run is one scores file, which also says how it was trained and measured: a file beside it may belong to another
+    run. Keys in it are dotted where nested, as in `dvc metrics show`.
 
     Raises:
         ValueError: `damage` names a score that is not always gated.
     """
 
-    scores_file: Path  # a flat JSON object of numbers; other entries are ignored
+    scores_file: Path  # a JSON object; its numbers are the scores
     baseline_file: Path
     baseline_command: str  # what a user runs to measure a new baseline
     scores: tuple[GatedScore, ...]
-    seed: MetricKey
-    context: Mapping[str, MetricKey]  # equal in both runs, or their scores do not mean the same thing
+    seed: str  # key of the training seed
+    context: Mapping[str, str]  # name -> key; equal in both runs, or their scores do not mean the same thing
     damage: Damage
     false_alarm_rate: float  # fraction of unchanged models that may fail, over all gated scores together
     fewest_seeds: int = 3  # the spread of two runs says next to nothing
     ignored_suffixes: tuple[str, ...] = ()  # of numbers in scores_file that are no scores of the model
     libraries: tuple[str, ...] = ()  # packages whose versions are reported beside a comparison
-    files: tuple[Path, ...] = field(init=False)  # the metrics files of a run, scores first
 
     def __post_init__(self) -> None:
         if self.damage.score not in [score.name for score in self.scores if score.only_if is None]:
             raise ValueError(f"damage.score is {self.damage.score!r} and must be a gated score without only_if")
-        named = [self.scores_file, self.seed.file, *(key.file for key in self.context.values())]
-        object.__setattr__(self, "files", tuple(dict.fromkeys(named)))
 
     def gated(self, context: Mapping[str, Any]) -> list[GatedScore]:
         """The scores that can fail a run of this context."""

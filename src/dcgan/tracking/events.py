@@ -8,9 +8,22 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
+STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
+NOT_FINITE = ("nan", "inf", "-inf")
 Event = dict[str, Any]
+FIELDS: dict[str, dict[str, type | UnionType]] = {
+    "run": {"name": str, "time": int, "parent": str | None},
+    "params": {"values": dict},
+    "tags": {"values": dict},
+    "points": {"step": int, "time": int, "values": dict},
+    "image": {"key": str, "step": int, "time": int, "file": str},
+    "file": {"folder": str, "file": str},
+    "dataset": {"name": str, "digest": str, "source": str, "context": str},
+    "status": {"status": str, "time": int},
+}
 Key = tuple  # ("param", name), ("tag", name), ("point", series, step), ("image", series, step), ("file", path)...
 
 
@@ -20,7 +33,10 @@ def decode(line: bytes) -> Event:
     Raises:
         ValueError: the line is not JSON, or not an event that this version knows.
     """
-    event = json.loads(line)
+    try:
+        event = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     entries(event)
     return event
 
@@ -35,24 +51,42 @@ def entries(event: Event) -> dict[Key, Any]:
     Raises:
         ValueError: the event is not one that this version knows.
     """
-    match event:
-        case {"event": "run", "name": name, "time": int(), "parent": _}:
-            return {("run",): name}
-        case {"event": "params", "values": dict() as values}:
-            return {("param", name): value for name, value in values.items()}
-        case {"event": "tags", "values": dict() as values}:
-            return {("tag", name): value for name, value in values.items()}
-        case {"event": "points", "step": int() as step, "time": int(), "values": dict() as values}:
-            return {("point", series, step): value for series, value in values.items()}
-        case {"event": "image", "key": series, "step": int() as step, "time": int(), "file": file}:
-            return {("image", series, step): file}
-        case {"event": "file", "folder": folder, "file": str() as file}:
-            return {("file", f"{folder}/{Path(file).name}".lstrip("/")): file}
-        case {"event": "dataset", "name": name, "digest": digest, "source": _, "context": context}:
-            return {("dataset", name, digest): context}
-        case {"event": "status", "status": status, "time": int()}:
-            return {("status",): status}
-    raise ValueError(f"unknown event {json.dumps(event)[:80]}")
+    if not _is_known(event):
+        raise ValueError(f"unknown event {json.dumps(event)[:80]}")
+    match event["event"]:
+        case "run":
+            return {("run",): event["name"]}
+        case "params":
+            return {("param", name): value for name, value in event["values"].items()}
+        case "tags":
+            return {("tag", name): value for name, value in event["values"].items()}
+        case "points":
+            return {("point", series, event["step"]): value for series, value in event["values"].items()}
+        case "image":
+            return {("image", event["key"], event["step"]): event["file"]}
+        case "file":
+            return {("file", f"{event['folder']}/{Path(event['file']).name}".lstrip("/")): event["file"]}
+        case "dataset":
+            return {("dataset", event["name"], event["digest"]): event["context"]}
+        case "status":
+            return {("status",): event["status"]}
+
+
+def _is_known(event: Any) -> bool:
+    """Whether it has a known name, and the fields and types that go with it."""
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str) or event["event"] not in FIELDS:
+        return False
+    fields = FIELDS[event["event"]]
+    if any(name not in event or not isinstance(event[name], kind) for name, kind in fields.items()):
+        return False
+    match event["event"]:
+        case "params" | "tags":
+            return all(isinstance(value, str) for value in event["values"].values())
+        case "points":
+            return all(type(value) in (int, float) or value in NOT_FINITE for value in event["values"].values())
+        case "status":
+            return event["status"] in STATUSES
+    return True
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -1,13 +1,16 @@
-"""Where local state lives, which MLflow store it goes to, and how much of it was sent; without importing MLflow."""
+"""Where local state lives and which MLflow store it goes to; without importing MLflow."""
 
 import hashlib
-import json
 import os
 import re
+import socket
 from pathlib import Path
+from urllib.parse import quote, unquote
 
-from dcgan.support.files import write_json
+from dcgan.support.errors import UserError
 from dcgan.tracking.names import STATE_FOLDER
+
+SQLITE = re.compile(r"sqlite(?:\+pysqlite)?:///(?P<path>[^?]+)(?P<query>\?.*)?")
 
 
 def run_logs_folder(root: Path) -> Path:
@@ -19,61 +22,51 @@ def run_logs_lock(root: Path) -> Path:
     return root / STATE_FOLDER / "run_logs.lock"
 
 
+def clone_id(root: Path) -> str:
+    """Tells this clone from others that use the same store: a hash of the machine's name and the folder."""
+    return hashlib.sha256(f"{socket.gethostname()}:{root.resolve()}".encode()).hexdigest()[:12]
+
+
 def store_uri(root: Path) -> str:
     """`MLFLOW_TRACKING_URI`, or SQLite in `root`. A relative SQLite path starts at `root`, not at the current folder:
     the folder of a queued experiment is deleted when the experiment ends."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     path = sqlite_path(uri)
-    return f"sqlite:///{root / path}" if path else uri
+    if path is None or path.is_absolute():
+        return uri
+    return sqlite_uri(root / path, SQLITE.fullmatch(uri)["query"] or "")
 
 
 def sqlite_path(uri: str) -> Path | None:
     """The database file of `sqlite:///relative` or `sqlite:////absolute`; None for any other store."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    match = SQLITE.fullmatch(uri)
+    if match is None or match["path"] == ":memory:":
+        return None
+    path = match["path"]
+    return Path(unquote(path.removeprefix("file:"))) if path.startswith("file:") else Path(path)
 
 
-def redact_password(uri: str) -> str:
-    """The address without user name and password."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+def sqlite_uri(path: Path, query: str = "") -> str:
+    """The address of a SQLite store. In a path, SQLAlchemy takes a question mark for the start of a query; SQLite's own
+    form of address has an escape for it, and `+pysqlite` keeps MLflow from creating folders named after that form."""
+    if "?" in str(path):
+        return f"sqlite+pysqlite:///file:{quote(str(path))}?uri=true{query.replace('?', '&', 1)}"
+    return f"sqlite:///{path}{query}"
 
 
-def read_sent(folder: Path, uri: str) -> tuple[str | None, int]:
-    """How much of the run log in `folder` this store already has: the run's id there and the bytes of events sent.
-
-    Only a shortcut: without it everything is sent again, which duplicates nothing.
-    """
-    try:
-        sent = json.loads(_sent_file(folder, uri).read_text())
-        return sent["run_id"], sent["sent"]
-    except FileNotFoundError:
-        return None, 0
-
-
-def write_sent(folder: Path, uri: str, run_id: str | None, sent: int) -> None:
-    write_json(_sent_file(folder, uri), {"run_id": run_id, "sent": sent})
-
-
-def unsent_run_logs(root: Path, uri: str) -> list[Path]:
-    """Folders of the run logs with events that this store does not have yet, the last changed first."""
-    files = sorted(run_logs_folder(root).glob("*/events.jsonl"), key=lambda path: -path.stat().st_mtime_ns)
-    return [path.parent for path in files if _has_whole_line(path, read_sent(path.parent, uri)[1])]
+def redact_password(text: str) -> str:
+    """An address, or a text with addresses in it, without user names, passwords and tokens."""
+    # Up to the last "@" before the path; the second form is a password that holds a "/" (a port is digits alone)
+    text = re.sub(r"//(?:[^\s/?#]*@|[^\s/@:]*:(?!\d+/)[^\s'\"]*@)", "//", text)
+    return re.sub(r"(?i)\b(password|passwd|pwd|token|secret)=[^\s&;'\"]*", r"\1=***", text)
 
 
 def summarize_error(error: BaseException) -> str:
-    """Why a call to a store failed, in a few words: MLflow's own message is a paragraph."""
-    text = " ".join(str(error).split())
-    causes = r"Connection refused|timed out|Name or service not known|No route to host|reset by peer"
+    """Why a call to a store failed, in a few words and without a password: MLflow's own message is a paragraph."""
+    text = redact_password(" ".join(str(error).split()))
+    if isinstance(error, UserError):
+        return text
+    causes = r"Connection refused|timed out|Name or service not known|No route to host|reset by peer|database is locked"
     if cause := re.search(causes, text):
         return cause[0].lower()
     return f"{type(error).__name__}: {text[:200]}"
-
-
-def _has_whole_line(path: Path, start: int) -> bool:
-    """Whether a whole line follows byte `start`; a last line cut short when its process was killed does not count."""
-    with open(path, "rb") as stream:
-        stream.seek(start)
-        return b"\n" in stream.read()
-
-
-def _sent_file(folder: Path, uri: str) -> Path:
-    return folder / f"sent-{hashlib.sha256(uri.encode()).hexdigest()[:12]}.json"  # a URI may hold a password

@@ -2,6 +2,9 @@
 
 EXPERIMENT = "dcgan"  # in MLflow
 RUN_LOG_TAG = "dcgan.run_log"  # MLflow tag of a run: the id of its run log
+CLONE_TAG = "dcgan.clone"  # ... and of the clone that created it
+TWIN_TAG = "dcgan.twin_of"  # MLflow tag of a run that was created by mistake: the run that is used instead
+END_TAG = "end.reason"  # MLflow tag of a run that failed or was killed: why
 STATE_FOLDER = ".dcgan"  # local state, under the repository's root and ignored by Git
 SEND_EVERY_VARIABLE = "DCGAN_PUBLISH_EVERY_S"  # environment variable: seconds between two sends
 PUBLISH_COMMAND = "dcgan publish"

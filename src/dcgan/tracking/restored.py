@@ -1,16 +1,24 @@
 """Logs what DVC restored from a cache or pulled from a remote without running a stage, with the help of dvc.lock."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dcgan.support.errors import UserError
-from dcgan.support.files import sha256
-from dcgan.tracking.pipeline import TrackedPipeline
+from dcgan.support.files import read_yaml, sha256
+from dcgan.tracking.pipeline import TrackedPipeline, TrackedStage
 from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.stage_outputs import choosing_run_log, log_evaluation, training_run_log
+
+
+@dataclass(frozen=True)
+class LockedStage:
+    """A stage as dvc.lock has it."""
+
+    params: dict[str, Any]  # sections of params.yaml
+    deps: dict[str, str | None]  # path -> MD5
+    outs: dict[str, str | None]
 
 
 def log_restored(pipeline: TrackedPipeline, root: Path, workspace: Path) -> RunLog | None:
@@ -19,7 +27,8 @@ def log_restored(pipeline: TrackedPipeline, root: Path, workspace: Path) -> RunL
     Parameters come from dvc.lock: params.yaml may have been edited since.
 
     Raises:
-        UserError: the files are not the ones in dvc.lock, so it is unknown how they were made.
+        UserError: the files are not the ones in dvc.lock, so it is unknown how they were made; or dvc.lock cannot be
+            read.
     """
     model = workspace / pipeline.model
     if not model.exists():
@@ -31,39 +40,50 @@ def log_restored(pipeline: TrackedPipeline, root: Path, workspace: Path) -> RunL
         raise UserError(
             f"{mismatch}, so it is unknown how it was made; run `dvc repro`, or `dvc checkout` for what dvc.lock names"
         )
-    params = _locked_params(locked, pipeline.train.name)
     if _has_locked_scores(pipeline, workspace, locked):
-        for stage in pipeline.evaluation_stages:
-            params |= _locked_params(locked, stage.name)
+        params = _locked_params(locked, pipeline.train, *pipeline.evaluation_stages)
         return log_evaluation(pipeline, root, workspace, params)
     with choosing_run_log(root):
-        return training_run_log(pipeline, root, workspace, params)
+        return training_run_log(pipeline, root, workspace, _locked_params(locked, pipeline.train))
 
 
-def _has_locked_scores(pipeline: TrackedPipeline, workspace: Path, locked: dict[str, Any]) -> bool:
+def _has_locked_scores(pipeline: TrackedPipeline, workspace: Path, locked: dict[str, LockedStage]) -> bool:
     exist = (workspace / pipeline.scores).exists()
     return exist and _mismatch(workspace, locked, pipeline.evaluate.name, pipeline.scores) is None
 
 
-def _locked_stages(workspace: Path) -> dict[str, Any]:
-    try:
-        return yaml.safe_load((workspace / "dvc.lock").read_text())["stages"]
-    except FileNotFoundError:
+def _locked_stages(workspace: Path) -> dict[str, LockedStage]:
+    """By name; none if there is no dvc.lock."""
+    path = workspace / "dvc.lock"
+    if not path.exists():
         return {}
+    try:
+        return {name: _locked_stage(stage) for name, stage in read_yaml(path)["stages"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is not as DVC writes it ({type(error).__name__}: {error}); restore it") from error
 
 
-def _locked_params(locked: dict[str, Any], stage: str) -> dict[str, Any]:
-    return dict(locked[stage]["params"]["params.yaml"])
+def _locked_stage(stage: dict[str, Any]) -> LockedStage:
+    deps, outs = ({entry["path"]: entry.get("md5") for entry in stage.get(key, [])} for key in ("deps", "outs"))
+    return LockedStage(dict(stage.get("params", {}).get("params.yaml", {})), deps, outs)
 
 
-def _mismatch(workspace: Path, locked: dict[str, Any], stage: str, path: Path) -> str | None:
+def _locked_params(locked: dict[str, LockedStage], *stages: TrackedStage) -> dict[str, Any]:
+    params = {}
+    for stage in stages:
+        params |= locked[stage.name].params if stage.name in locked else {}
+        for section in stage.sections:
+            if section not in params:
+                raise UserError(f"dvc.lock has no parameters {section!r} of stage {stage.name!r}; run `dvc repro`")
+    return params
+
+
+def _mismatch(workspace: Path, locked: dict[str, LockedStage], stage: str, path: Path) -> str | None:
     """Why `path` is not what `stage` made, according to dvc.lock, from the outputs of the stages before; None if it
     is."""
-    made = {out["path"]: out["md5"] for name in locked for out in locked[name].get("outs", [])}
+    made = {out: md5 for each in locked.values() for out, md5 in each.outs.items()}
     with open(workspace / path, "rb") as stream:
-        if made.get(str(path)) != hashlib.file_digest(stream, "md5").hexdigest():
+        if stage not in locked or made.get(str(path)) != hashlib.file_digest(stream, "md5").hexdigest():
             return f"{path} is not the one in dvc.lock"
-    changed = [
-        dep["path"] for dep in locked[stage].get("deps", []) if made.get(dep["path"], dep.get("md5")) != dep.get("md5")
-    ]
+    changed = [dep for dep, md5 in locked[stage].deps.items() if made.get(dep, md5) != md5]
     return f"{path} was not made from the {changed[0]} in dvc.lock" if changed else None

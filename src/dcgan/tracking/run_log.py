@@ -30,6 +30,10 @@ LEGAL_NAME = re.compile(r"[\w\-. /]+")  # of metrics, parameters and tags in MLf
 RESTORED = "restored-"  # ids of run logs made from files that DVC restored, and of their children, start with it
 
 
+class Damaged(UserError):
+    """A run log cannot be read."""
+
+
 class RunLog:
     """The log of one training, or of a further evaluation of it (then `parent` is the id of the training's run log).
 
@@ -65,18 +69,18 @@ class RunLog:
         """The existing run log with that id.
 
         Raises:
-            UserError: it does not exist, is damaged before its last line, or has a format of another version.
+            UserError: it does not exist.
+            Damaged: it is damaged before its last line, or has a format of another version.
         """
-        folder = run_logs_folder(root) / run_log_id
-        if not (folder / "events.jsonl").is_file():
+        folder = run_logs_folder(root) / Path(run_log_id).name
+        if folder.name != run_log_id or not (folder / "events.jsonl").is_file():
             raise UserError(f"no run log {run_log_id} in {folder.parent}; it was removed, so start another run")
         return cls(folder)
 
     @classmethod
     def all(cls, root: Path) -> list["RunLog"]:
-        """Every run log that was started, oldest first."""
-        found = [cls(path.parent) for path in run_logs_folder(root).glob("*/events.jsonl")]
-        return sorted((run_log for run_log in found if run_log.started), key=lambda log: (log.started, log.id))
+        """Every run log that was started and can be read, oldest first; `damaged_run_logs` has the others."""
+        return _read_all(root)[0]
 
     @classmethod
     def find(cls, root: Path, tags: Mapping[str, str], parent: str | None = None) -> "RunLog | None":
@@ -135,6 +139,11 @@ class RunLog:
     # ---- reading ----
 
     @property
+    def root(self) -> Path:
+        """The repository that it belongs to."""
+        return self.folder.parents[2]
+
+    @property
     def is_alive(self) -> bool:
         """Whether a living process (this one included) has written to it and not ended since."""
         return is_held(self.folder / "alive.lock")
@@ -152,20 +161,34 @@ class RunLog:
         """What was logged under a key, for instance `value("point", "eval/fid", 0)`; None if nothing was."""
         return self._entries.get(key)
 
+    def copied_file(self, place: str) -> Path:
+        """The copy of a logged file; `place` as in the event.
+
+        Raises:
+            UserError: it is missing, or elsewhere. Whoever copies a run log by hand must not send other files with it.
+        """
+        path = self.folder / place
+        if not path.resolve().is_relative_to((self.folder / "files").resolve()):
+            raise UserError(
+                f"run log {self.id} names the file {place!r}; only files in {self.folder / 'files'} are sent, so move "
+                "the run log away"
+            )
+        if not (path.is_file() and os.access(path, os.R_OK)):
+            raise UserError(f"the logged file {path} is missing or unreadable; restore it, or move its run log away")
+        return path
+
     def size(self) -> int:
         """Bytes of whole lines."""
         return self._read_to
 
     def events(self, start: int = 0) -> Iterator[tuple[Event, int]]:
         """Whole events from byte `start` on, each with the position of its end."""
-        with contextlib.suppress(FileNotFoundError), open(self._events_file, "rb") as stream:
-            stream.seek(start)
-            position = start
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    return  # still being written, or cut short by a kill: removed by the next append
-                position += len(line)
-                yield self._decode(line, position), position
+        position = start
+        for line in self._lines(start):
+            if not line.endswith(b"\n"):
+                return  # still being written, or cut short by a kill: removed by the next append
+            position += len(line)
+            yield self._decode(line, position), position
 
     # ---- internals ----
 
@@ -173,11 +196,21 @@ class RunLog:
     def _events_file(self) -> Path:
         return self.folder / "events.jsonl"
 
+    def _lines(self, start: int) -> Iterator[bytes]:
+        try:
+            with contextlib.suppress(FileNotFoundError), open(self._events_file, "rb") as stream:
+                stream.seek(start)
+                yield from stream
+        except OSError as error:
+            raise Damaged(
+                f"cannot read {self._events_file}: {error.strerror}; make it readable or move it away"
+            ) from error
+
     def _decode(self, line: bytes, position: int) -> Event:
         try:
             return decode(line)
         except ValueError as error:
-            raise UserError(
+            raise Damaged(
                 f"{self._events_file} is damaged before byte {position:,} or comes from another version ({error}); "
                 f"move its folder away and run `{PUBLISH_COMMAND}`, which logs the files in the workspace again"
             ) from error
@@ -246,6 +279,22 @@ class RunLog:
         if not (self.folder / place).exists():
             write_atomic(self.folder / place, Path(path).read_bytes())
         return place
+
+
+def damaged_run_logs(root: Path) -> list[Damaged]:
+    """Why some run logs cannot be read."""
+    return _read_all(root)[1]
+
+
+def _read_all(root: Path) -> tuple[list[RunLog], list[Damaged]]:
+    found, damaged = [], []
+    for path in sorted(run_logs_folder(root).glob("*/events.jsonl")):
+        try:
+            found.append(RunLog(path.parent))
+        except Damaged as error:
+            damaged.append(error)
+    started = [run_log for run_log in found if run_log.started]
+    return sorted(started, key=lambda run_log: (run_log.started, run_log.id)), damaged
 
 
 def new_run_log_id(started: int | None = None) -> str:

@@ -18,9 +18,10 @@ from pathlib import Path
 
 from dcgan.support.errors import UserError
 from dcgan.support.lock import Taken
-from dcgan.tracking.locations import redact_password, store_uri, summarize_error, unsent_run_logs
+from dcgan.tracking.locations import redact_password, store_uri, summarize_error
 from dcgan.tracking.names import PUBLISH_COMMAND, SEND_EVERY_VARIABLE
-from dcgan.tracking.run_log import RunLog
+from dcgan.tracking.run_log import Damaged, RunLog, damaged_run_logs
+from dcgan.tracking.sent import Unanswered, unsent_run_logs, unsettled_run_logs
 
 FIRST_SEND_S = 0.5  # after the stage's start: MLflow should be imported by the time a short stage ends
 SEND_EVERY_S = 5.0  # unless SEND_EVERY_VARIABLE is set
@@ -34,6 +35,7 @@ def publishing(root: Path) -> Iterator[None]:
     """Send all run logs of `root` while the block runs and once more when it ends, which takes up to 20 seconds.
 
     What the store could not take is reported in one line at the end and stays for the next stage or `dcgan publish`.
+    Run logs that cannot be read are reported then, too, in one line each.
 
     Raises:
         UserError: the environment variable for the time between two sends is not a number of seconds.
@@ -48,12 +50,19 @@ def publishing(root: Path) -> Iterator[None]:
         raise
     finally:
         _stop_sender(sender, last_send)
-        if unsent := unsent_run_logs(root, uri):
-            print(
-                f"tracking: {len(unsent)} run log(s) not sent in full to {redact_password(uri)}; nothing is lost, "
-                f"`{PUBLISH_COMMAND}` sends the rest",
-                file=sys.stderr,
-            )
+        _report_leftovers(root, uri)
+
+
+def _report_leftovers(root: Path, uri: str) -> None:
+    for damaged in damaged_run_logs(root):
+        print(f"tracking: skipped a run log: {damaged}", file=sys.stderr)
+    readable = {run_log.folder for run_log in RunLog.all(root)}
+    if unsent := readable.intersection(unsent_run_logs(root, uri)):
+        print(
+            f"tracking: {len(unsent)} run log(s) not sent in full to {redact_password(uri)}; nothing is lost, "
+            f"`{PUBLISH_COMMAND}` sends the rest",
+            file=sys.stderr,
+        )
 
 
 def _send_every() -> float:
@@ -97,7 +106,7 @@ class _Sender:
         self.uri = store_uri(root)
         self.store = None
         self.is_down = False
-        self.unreadable: set[Path] = set()
+        self.refused: set[Path] = set()
 
     def run(self) -> None:
         pause = FIRST_SEND_S
@@ -119,7 +128,7 @@ class _Sender:
 
     def send(self, wait: float = 0.0) -> None:
         """Send every run log with new events: this stage's, and those that earlier stages could not send."""
-        folders = unsent_run_logs(self.root, self.uri)
+        folders = list(dict.fromkeys(unsent_run_logs(self.root, self.uri) + unsettled_run_logs(self.root, self.uri)))
         if not folders:
             return
         try:
@@ -127,29 +136,25 @@ class _Sender:
 
             self.store = self.store or Store(self.uri)
             for folder in folders:
-                if run_log := self.open(folder):
-                    self.send_run_log(run_log, wait)
+                self.send_run_log(folder, wait)
         except Exception as error:  # whatever the store does, the stage goes on; the reason is reported
             self.report_down(error)
         else:
             self.report_up()
 
-    def open(self, folder: Path) -> RunLog | None:
-        """The run log; None if it cannot be read, which is reported once and does not hold up the others."""
+    def send_run_log(self, folder: Path, wait: float) -> None:
+        """One that cannot be read, or that the store refuses, does not hold up the others."""
         try:
-            return RunLog.open(self.root, folder.name)
-        except UserError as error:
-            if folder not in self.unreadable:
-                print(f"tracking: {error}", file=sys.stderr)
-            self.unreadable.add(folder)
-            return None
-
-    def send_run_log(self, run_log: RunLog, wait: float) -> None:
-        try:
-            self.store.publish(run_log, wait)
-        except Taken:
-            if wait:  # at the end it matters; before that, it is enough that another process is sending it
+            self.store.publish(RunLog.open(self.root, folder.name), wait)
+        except Damaged:  # reported by the stage when it ends
+            pass
+        except (Taken, Unanswered):
+            if wait:  # at the end it matters; before that, there is another attempt
                 raise
+        except UserError as error:
+            if folder not in self.refused:
+                print(f"tracking: {error}", file=sys.stderr)
+            self.refused.add(folder)
 
     def report_down(self, error: Exception) -> None:
         if not self.is_down:

@@ -1,11 +1,13 @@
 """The run log of a stage from its start to its final status."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from dcgan.support.errors import UserError
 from dcgan.support.files import write_atomic
 from dcgan.support.stop_signals import Interrupted
+from dcgan.tracking.description import log_end, log_resumption
 from dcgan.tracking.run_log import RunLog, new_run_log_id
 from dcgan.tracking.sender import publishing
 
@@ -19,21 +21,25 @@ def start_or_resume(root: Path, id_file: Path, name: str) -> RunLog:
         write_atomic(id_file, new_run_log_id().encode())
     run_log = RunLog.create(root, name, run_log_id=id_file.read_text())
     if run_log.status != "RUNNING":
-        run_log.resume()
+        log_resumption(run_log)
     return run_log
 
 
 @contextmanager
 def tracked(root: Path, run_log: RunLog) -> Iterator[None]:
-    """Send run logs to MLflow while the block runs, and set this one's final status: KILLED if the block was asked to
-    stop (`Interrupted`), FAILED on any other exception, else FINISHED."""
-    with publishing(root):
-        try:
-            yield
-        except Interrupted:
-            run_log.finish("KILLED")
-            raise
-        except BaseException:
-            run_log.finish("FAILED")
-            raise
-        run_log.finish("FINISHED")
+    """Send run logs to MLflow while the block runs, and end this one as the block ends, as in `ending`."""
+    with publishing(root), ending(run_log):
+        yield
+
+
+@contextmanager
+def ending(run_log: RunLog) -> Iterator[None]:
+    """Set the final status: KILLED if the block was asked to stop (`Interrupted`), FAILED on any other exception, both
+    with the reason; else FINISHED."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(UserError):  # a full disk, most likely also what ended the block: its own error says more
+            log_end(run_log, "KILLED" if isinstance(error, Interrupted) else "FAILED", error)
+        raise
+    run_log.finish("FINISHED")

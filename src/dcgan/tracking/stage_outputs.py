@@ -9,31 +9,43 @@ import csv
 import hashlib
 import json
 import re
-import socket
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from dcgan.support.errors import UserError
 from dcgan.support.files import read_json, sha256
 from dcgan.support.lock import hold
+from dcgan.tracking.description import log_description
 from dcgan.tracking.events import flatten
-from dcgan.tracking.locations import run_logs_lock
+from dcgan.tracking.locations import clone_id, run_logs_lock
 from dcgan.tracking.pipeline import TrackedPipeline
 from dcgan.tracking.provenance import revision_tags
-from dcgan.tracking.run_log import RESTORED, RunLog
+from dcgan.tracking.run_log import RESTORED, Damaged, RunLog
 
 Params = Mapping[str, Any]
 IMAGE_AT_STEP = re.compile(r".+-(?P<step>\d+)\.png")
 
 
+def log_training_parameters(pipeline: TrackedPipeline, run_log: RunLog, params: Params) -> None:
+    """The parameters and the description, at the start of a training: for a run that never gets to its outputs.
+
+    A resumed training keeps the parameters it started with. They may be written otherwise now (a precision "auto", then
+    by its name), but not mean anything else.
+    """
+    sections = {section: params[section] for section in pipeline.train.sections}
+    run_log.log_params({key: text for key, text in flatten(sections).items() if key not in run_log.params})
+    log_description(run_log)
+
+
 def log_training(pipeline: TrackedPipeline, run_log: RunLog, workspace: Path, params: Params) -> None:
     """The outputs of a finished training: parameters, series, images, files, data set, and last the model's hash.
 
-    Points and images that the training logged while it ran are skipped.
+    What the training logged while it ran is skipped.
     """
-    run_log.log_params({section: params[section] for section in pipeline.train.sections})
+    log_training_parameters(pipeline, run_log, params)
     for row in _rows(workspace / pipeline.curves):
         step = int(row.pop(pipeline.curves_step))
         points = {f"train/{key}": float(row[key]) for key in row if key not in pipeline.curves_ignored}
@@ -73,6 +85,7 @@ def log_evaluation(pipeline: TrackedPipeline, root: Path, workspace: Path, param
         _log_files(run_log, workspace, stage.files)
     run_log.log_points(points, 0)
     run_log.log_tags(flatten({"protocol": scores.get("protocol", {})}))
+    log_description(run_log)
     if run_log.parent:
         run_log.finish("FINISHED")
     return run_log
@@ -92,7 +105,7 @@ def run_log_for_evaluation(
         if training.tags.get("evaluation.settings") in (None, settings):
             training.log_tags({"evaluation.settings": settings})
             return training
-        child = RunLog.create(root, f"{training.name} (re-evaluated)", training.id, f"{training.id}-{settings}")
+        child = _create(root, f"{training.name} (re-evaluated)", f"{training.id}-{settings}", training.id)
         model = training.tags["model.sha256"]
         child.log_tags({"model.sha256": model, "evaluation.settings": settings, **revision_tags()})
         return child
@@ -112,13 +125,19 @@ def training_run_log(pipeline: TrackedPipeline, root: Path, workspace: Path, par
     if found and not (found.is_restored and found.status == "RUNNING"):
         return found
     # Another clone may log the same model to the same store, in a run log with other times: so the id names the clone
-    clone = hashlib.sha256(f"{socket.gethostname()}:{root}".encode()).hexdigest()[:6]
-    run_log = RunLog.create(root, f"restored-{model[:8]}", run_log_id=f"{RESTORED}{model[:16]}-{clone}")
-    note = "Logged from files that DVC restored from a cache or a remote: where and when they were made is unknown."
-    run_log.log_tags({"model.sha256": model, "mlflow.note.content": note, **revision_tags()})
+    run_log = _create(root, f"restored-{model[:8]}", f"{RESTORED}{model[:16]}-{clone_id(root)}")
+    run_log.log_tags({"model.sha256": model, **revision_tags()})
     log_training(pipeline, run_log, workspace, params)
     run_log.finish("FINISHED")
     return run_log
+
+
+def _create(root: Path, name: str, run_log_id: str, parent: str | None = None) -> RunLog:
+    """Start the run log with this id, or continue it; if it is damaged, the next one with a number after the id."""
+    for candidate in (run_log_id, *(f"{run_log_id}-{number}" for number in range(2, 100))):
+        with suppress(Damaged):  # reported when run logs are sent
+            return RunLog.create(root, name, parent, candidate)
+    raise UserError(f"all run logs {run_log_id}-... are damaged; move them away")
 
 
 def choosing_run_log(root: Path) -> AbstractContextManager[None]:

@@ -1,6 +1,6 @@
-"""Comparisons and baselines as Markdown for people, and as a plain structure for machines."""
+"""Comparisons and baselines for people, as Markdown or as aligned text, and as a plain structure for machines."""
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,67 +9,81 @@ from dcgan.gate.baseline import Baseline, Power, Reference
 from dcgan.gate.compare import Comparison, ScoreComparison
 from dcgan.gate.thresholds import Damage, GateSettings
 
-
-def markdown_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    header = list(header)
-    lines = [header, ["---"] * len(header), *(list(row) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+TOO_FEW_SEEDS = "Too few seeds to detect that: give more candidate seeds, or measure a larger baseline."
 
 
-def comparison_text(settings: GateSettings, comparison: Comparison, power: Power, versions: dict[str, str]) -> str:
-    """The whole report: verdict, gated scores, reported scores, error rates, library versions that differ."""
+@dataclass(frozen=True)
+class Table:
+    header: list[str]
+    rows: list[list[str]]
+
+    def markdown(self) -> str:
+        lines = [self.header, ["---"] * len(self.header), *self.rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def text(self) -> str:
+        widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
+        lines = [self.header, ["-" * width for width in widths], *self.rows]
+        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+@dataclass(frozen=True)
+class Report:
+    title: str
+    parts: list[str | Table]  # a str is a paragraph
+
+    def markdown(self) -> str:
+        parts = [part.markdown() if isinstance(part, Table) else part for part in self.parts]
+        return "\n\n".join([f"### {self.title}", *parts])
+
+    def text(self) -> str:
+        """For a terminal."""
+        parts = [part.text() if isinstance(part, Table) else part for part in self.parts]
+        return "\n\n".join([self.title, *parts])
+
+
+def comparison_report(settings: GateSettings, comparison: Comparison, power: Power, versions: dict[str, str]) -> Report:
+    """The verdict, gated scores, reported scores, error rates, and library versions that differ."""
     names = ", ".join(f"{run.source} (seed {run.seed})" for run in comparison.candidates)
-    parts = [
-        f"### Gate: {'REGRESSION' if comparison.failed else 'fine'}",
+    header = ["score", "better", "baseline", "candidate", "fails", "verdict"]
+    parts: list[str | Table] = [
         f"{names} against {comparison.reference.label}.",
-        markdown_table(
-            ["score", "better", "baseline", "candidate", "fails", "verdict"], map(_gated_row, comparison.scores)
-        ),
+        Table(header, [_gated_row(compared) for compared in comparison.scores]),
     ]
     if reported := _reported_rows(comparison):
-        parts.append(markdown_table(["reported only", "baseline", "candidate"], reported))
-    parts.append(power_text(settings, [power]))
+        parts.append(Table(["reported only", "baseline", "candidate"], reported))
+    parts.append(_power_sentence(settings, power))
+    if not comparison.failed and not settings.damage.is_detected(power.detection_power):
+        parts.append(TOO_FEW_SEEDS)
     if differing := _differing_versions(comparison.reference, versions):
         parts.append(f"Library versions that differ from the baseline's (reported only): {', '.join(differing)}.")
-    return "\n\n".join(parts)
+    return Report(f"Gate: {'REGRESSION' if comparison.failed else 'fine'}", parts)
 
 
-def baseline_text(settings: GateSettings, baseline: Baseline) -> str:
+def baseline_report(settings: GateSettings, baseline: Baseline) -> Report:
     """A new baseline: scores with their spread, false-alarm rate and detection power."""
     rows = [
         [name, score.direction or "reported", _short(score.mean), _short(score.std), _ratio(score.std, score.mean)]
         for name, score in baseline.scores.items()
     ]
     seeds = ", ".join(map(str, baseline.seeds))
-    return "\n\n".join(
-        [
-            f"### Baseline: {len(baseline.seeds)} seeds ({seeds}) at {baseline.revision[:12]}",
-            markdown_table(["score", "better", "mean", "std", "std / mean"], rows),
-            power_text(settings, baseline.power),
-        ]
-    )
+    parts: list[str | Table] = [
+        Table(["score", "better", "mean", "std", "std / mean"], rows),
+        *(_power_sentence(settings, power) for power in baseline.power),
+    ]
+    if not settings.damage.is_detected(baseline.power[-1].detection_power):
+        parts.append(TOO_FEW_SEEDS)
+    return Report(f"Baseline: {len(baseline.seeds)} seeds ({seeds}) at {baseline.revision[:12]}", parts)
 
 
-def power_text(settings: GateSettings, powers: list[Power]) -> str:
-    """False-alarm rate and detection power by candidate seeds, and what to do when the power is too low."""
-    table = markdown_table(
-        [
-            "candidate seeds",
-            f"false-alarm rate (at most {100 * settings.false_alarm_rate:.2g} %)",
-            f"detection power for {damage_text(settings.damage)} (wanted: {100 * settings.damage.wanted_power:.0f} %)",
-        ],
-        (
-            [
-                str(power.candidate_seeds),
-                f"{100 * power.false_alarm_rate:.2f} %",
-                f"{100 * power.detection_power:.1f} %",
-            ]
-            for power in powers
-        ),
+def _power_sentence(settings: GateSettings, power: Power) -> str:
+    """False-alarm rate and detection power of a comparison with so many candidate seeds."""
+    return (
+        f"With {power.candidate_seeds} candidate seed{'s' if power.candidate_seeds > 1 else ''}: false-alarm rate "
+        f"{100 * power.false_alarm_rate:.2f} % (at most {100 * settings.false_alarm_rate:.2g} %), detection power "
+        f"{100 * power.detection_power:.1f} % for {damage_text(settings.damage)} "
+        f"(wanted: {100 * settings.damage.wanted_power:.0f} %)."
     )
-    if settings.damage.is_detected(powers[-1].detection_power):
-        return table
-    return f"{table}\n\n**Too few seeds to detect that**: give more candidate seeds, or measure a larger baseline."
 
 
 def damage_text(damage: Damage) -> str:
@@ -104,7 +118,7 @@ def _gated_row(compared: ScoreComparison) -> list[str]:
         f"{_short(compared.mean)} ± {_short(compared.std)}",
         _short(compared.candidate),
         f"{'above' if compared.score.worse_sign > 0 else 'below'} {_short(compared.limit)}",
-        f"**{compared.verdict}**" if compared.verdict == "REGRESSION" else compared.verdict,
+        compared.verdict,
     ]
 
 
