@@ -4,7 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro long classic wheel test test-faults ui check check-small bench figures screenshots lock format
+.PHONY: help repro long classic wheel test test-faults ui check check-small bench figures screenshots lock format
+
+help:  ## show this list
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: .venv/ready  ## run the pipeline: download, train, sample, evaluate
 	@git config user.email >/dev/null || echo "note: git user.email is not set, and dvc exp run --queue needs it (git config user.email ...)"
@@ -61,7 +64,7 @@ screenshots: .venv/ready  ## take the pictures of MLflow for the docs; needs Chr
 	python docs/screenshots.py
 
 lock: .venv/ready  ## resolve requirements.txt from the ranges in pyproject.toml
-	uv pip compile -q --universal --all-extras --python-version 3.11 pyproject.toml -o requirements.txt
+	uv pip compile -q --generate-hashes --universal --all-extras --python-version 3.11 pyproject.toml -o requirements.txt
 
 format: .venv/ready  ## format and lint with ruff
 	ruff format .
@@ -69,7 +72,7 @@ format: .venv/ready  ## format and lint with ruff
 
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or newer is required, but $(PYTHON) is " + sys.version.split()[0] + "; choose another: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .
+	test -e $@ && test -x $(BIN)/python || $(PYTHON) -m venv --clear .venv  # an interrupted installation starts over
+	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
 	@touch $@

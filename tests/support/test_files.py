@@ -159,7 +159,7 @@ def test_numbers_that_json_lacks_are_refused(tmp_path, value):
         (b'{"fid": ', r"is not JSON .*; restore the file or create it again"),
         (b"[" * 100_000, r"is not JSON .*; restore the file or create it again"),
         (b"9" * 5000, r"is not JSON \(Exceeds the limit"),
-        (b'{"name": "\xe9"}', r"is not UTF-8 text"),
+        (b'{"name": "\xe9"}', r"is not JSON \('utf-8' codec can't decode byte 0xe9"),
         (b"{\n<<<<<<< HEAD\n", r"has the markers of a merge conflict \(line 2\)"),
     ],
 )
@@ -188,7 +188,7 @@ def test_yaml_is_read_as_dvc_reads_it(tmp_path):
     [
         (b"a: 1\nb: 2\na: 3\n", r'not valid YAML \(found duplicate key "a" with value "3" .*, line 3\)'),
         (b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> x\n", r"markers of a merge conflict \(line 2\)"),
-        (b"a: caf\xe9\n", r"not UTF-8 text \(byte 0xe9 at offset 6\)"),
+        (b"a: caf\xe9\n", r"not valid YAML \('utf-8' codec can't decode byte 0xe9 in position 6"),
         (b"a: " + b"9" * 5000, r"not valid YAML \(Exceeds the limit \(4300 digits\)"),
         (b"a: " + b"[" * 3000, r"not valid YAML \(maximum recursion depth exceeded"),
         (b"a: [", r"not valid YAML \(.*, line 1\); correct or restore the file"),

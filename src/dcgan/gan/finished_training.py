@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import yaml
 
 from dcgan.paths import GENERATOR
-from dcgan.support.files import read_json, write_json
+from dcgan.support.errors import UserError
+from dcgan.support.files import read_json, read_yaml, write_json
 
 DVC_LOCK = "dvc.lock"
 NOTE = "finished.json"
@@ -90,9 +90,9 @@ def is_obsolete(finished: FinishedTraining) -> bool:
 def _recorded_md5s(lock: Path) -> set[str]:
     """MD5s of the outputs in a dvc.lock; none if there is no such file, or if a kill left half of one."""
     try:
-        stages = yaml.safe_load(lock.read_text())["stages"]
+        stages = read_yaml(lock)["stages"]
         return {out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
-    except (FileNotFoundError, yaml.YAMLError, TypeError, KeyError, AttributeError):
+    except (UserError, TypeError, KeyError, AttributeError):
         return set()
 
 

@@ -72,9 +72,8 @@ def read_json(path: str | os.PathLike) -> Any:
     Raises:
         UserError: the file is missing, unreadable or not JSON.
     """
-    text = _read_text(path)
     try:
-        return json.loads(text)
+        return json.loads(_read_text(path))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}); restore the file or create it again") from error
 
@@ -87,9 +86,8 @@ def read_yaml(path: str | os.PathLike) -> Any:
     """
     from ruamel.yaml import YAML, YAMLError  # comes with DVC, and not everything here needs DVC
 
-    text = _read_text(path)
     try:
-        return YAML(typ="safe").load(text)
+        return YAML(typ="safe").load(_read_text(path))
     except (YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
@@ -98,15 +96,11 @@ def read_yaml(path: str | os.PathLike) -> Any:
 
 
 def _read_text(path: str | os.PathLike) -> str:
+    """The text of a file in Git, which may have the markers of a conflict. Bytes that are not UTF-8: ValueError."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8 text (byte 0x{error.object[error.start]:02x} at offset {error.start}); "
-            "save it as UTF-8, or restore the file"
-        ) from error
     if conflict := re.search(r"^(<<<<<<< |>>>>>>> )", text, re.MULTILINE):
         line = text.count("\n", 0, conflict.start()) + 1
         raise UserError(f"{path} has the markers of a merge conflict (line {line}); resolve it, then run again")
