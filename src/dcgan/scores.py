@@ -55,7 +55,7 @@ SCORES = (
         "KID x 1000",
         "z.2f",
         "lower",
-        "kernel distance on the same features; about 0 or below: no difference",
+        "kernel distance on these features; 0 or below: no difference",
         alarm=10.0,
     ),
     Score(

@@ -10,7 +10,9 @@ from pathlib import Path
 from mlflow.entities import Run
 from PIL import Image
 
+from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking.mlflow_store import Store
+from dcgan.tracking.restored import log_restored
 from dcgan.tracking.run_log import RunLog
 
 PARAMS = {
@@ -134,6 +136,28 @@ def start_senders(root: Path, uri: str, count: int, is_connected: bool = False) 
         assert ready.acquire(timeout=60)
     go.set()
     return senders
+
+
+def _publish_restored(clone: Path, uri: str, ready, go) -> None:
+    store = Store(uri)
+    run_log = log_restored(PIPELINE, clone, clone)
+    ready.release()
+    go.wait()
+    store.publish(run_log)
+
+
+def publish_at_once(clones: list[Path], uri: str) -> None:
+    """What DVC restored in several clones is published by a process each, all at the same moment."""
+    ready, go = FORKS.Semaphore(0), FORKS.Event()
+    publishers = [FORKS.Process(target=_publish_restored, args=(clone, uri, ready, go)) for clone in clones]
+    for publisher in publishers:
+        publisher.start()
+    for _ in publishers:
+        assert ready.acquire(timeout=60)
+    go.set()
+    for publisher in publishers:
+        publisher.join(120)
+        assert publisher.exitcode == 0
 
 
 def free_port() -> int:

@@ -1,7 +1,5 @@
 """The notes of how much of a run log a store has."""
 
-import pytest
-
 from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.sent import Sent, read_sent, unsent_run_logs, write_sent
 

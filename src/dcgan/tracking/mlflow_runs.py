@@ -22,6 +22,7 @@ from dcgan.tracking.names import CLONE_TAG, RUN_LOG_TAG, TWIN_TAG
 from dcgan.tracking.run_log import FINAL, RESTORED, RunLog
 from dcgan.tracking.sent import Sent, Unanswered, read_sent, write_sent
 
+PARENT_TAG = "mlflow.parentRunId"
 CREATE_S = 60.0  # how long to wait for the answer to a request that creates a run
 POLL_S = 1.0
 
@@ -53,9 +54,12 @@ class Runs:
         """
         run = self.find(run_log) or self._await_requested(run_log, wait) or self._create(run_log, parent)
         self._forget_answered_requests(run_log)
-        if parent and run.data.tags.get("mlflow.parentRunId") != parent.info.run_id:
-            self.client.set_tag(run.info.run_id, "mlflow.parentRunId", parent.info.run_id)
         return run
+
+    def set_parent(self, run: Run, parent: Run) -> None:
+        """The parent's run can be another one than at the child's start: it was closed as a twin, or was missing."""
+        if run.data.tags.get(PARENT_TAG) != parent.info.run_id:
+            self.client.set_tag(run.info.run_id, PARENT_TAG, parent.info.run_id)
 
     def find(self, run_log: RunLog) -> Run | None:
         """By the run log's id. The clone that trained a model which DVC restored here may have sent it already: then
@@ -81,7 +85,7 @@ class Runs:
         found = [
             run
             for run in self.search(f"tags.`model.sha256` = '{model}'")
-            if not is_twin(run) and ("mlflow.parentRunId" in run.data.tags) == bool(run_log.parent)
+            if not is_twin(run) and (PARENT_TAG in run.data.tags) == bool(run_log.parent)
         ]
         same = [run for run in found if _is_active(run) and run.data.tags.get("evaluation.settings") == settings]
         if own and own.info.run_id not in {run.info.run_id for run in same}:
@@ -103,17 +107,23 @@ class Runs:
 
     def _close_twin(self, twin: Run, kept: Run) -> None:
         """Tagged and closed first: not every user may delete runs."""
-        self.client.set_tag(twin.info.run_id, TWIN_TAG, kept.info.run_id)
-        self.set_status(twin.info.run_id, "KILLED", _now())
+        run_id = twin.info.run_id
+        try:
+            self.client.set_tag(run_id, TWIN_TAG, kept.info.run_id)
+            self.set_status(run_id, "KILLED", _now())
+        except MlflowException:
+            if _is_active(self.client.get_run(run_id)):
+                raise
+            return  # another process was faster
         with contextlib.suppress(MlflowException):
-            self.client.delete_run(twin.info.run_id)
+            self.client.delete_run(run_id)
 
     # ---- creating ----
 
     def _create(self, run_log: RunLog, parent: Run | None) -> Run:
         tags = {RUN_LOG_TAG: run_log.id, CLONE_TAG: clone_id(run_log.root)}
         if parent:
-            tags["mlflow.parentRunId"] = parent.info.run_id
+            tags[PARENT_TAG] = parent.info.run_id
         elif run_log.parent:
             print(
                 f"tracking: run log {run_log.parent} is gone or damaged; {run_log.id}, another evaluation of its "

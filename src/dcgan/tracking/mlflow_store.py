@@ -25,7 +25,7 @@ from PIL import Image
 from dcgan.support.errors import UserError
 from dcgan.support.lock import Taken, hold
 from dcgan.tracking.events import Event, Key
-from dcgan.tracking.locations import redact_password, sqlite_path, sqlite_uri, summarize_error
+from dcgan.tracking.locations import redact_password, sqlite_path, summarize_error
 from dcgan.tracking.names import EXPERIMENT, RUN_LOG_TAG
 from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.sent import Unanswered, read_sent, write_sent
@@ -111,6 +111,8 @@ class Store:
             while True:
                 run = self.runs.find_or_create(run_log, parent, wait)
                 try:
+                    if parent:
+                        self.runs.set_parent(run, parent)
                     return run, self._send(run_log, run)
                 except MlflowException as error:
                     # Another clone may have closed it in the meantime; then send to the run that is kept
@@ -220,10 +222,13 @@ def _artifacts(database: Path) -> str:
 
 
 def _create_sqlite_store(path: Path) -> None:
+    """Built in memory: MLflow makes hundreds of small changes, which take ten seconds on a busy disk."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    store = SqlAlchemyStore(sqlite_uri(path), _artifacts(path))
+    store = SqlAlchemyStore("sqlite:///:memory:", _artifacts(path))
     store.create_experiment(EXPERIMENT, artifact_location=_artifacts(path))
+    with store.engine.connect() as connection:
+        connection.exec_driver_sql("VACUUM INTO ?", (str(path),))
     store.engine.dispose()
 
 

@@ -27,7 +27,7 @@ def ensure_whole(database: Path, create: Callable[[Path], None]) -> None:
     Args:
         create: makes a complete store in the file that it is given, and closes it.
     Raises:
-        UserError: the file is not a SQLite database.
+        UserError: the file is not a SQLite database, or one of another program.
         sqlite3.OperationalError: the file cannot be opened, or another process holds its lock.
     """
     if database.exists() and _stays_half_made(database):
@@ -45,6 +45,8 @@ def _create(database: Path, create: Callable[[Path], None]) -> None:
     new = database.with_name(f"{database.name}.new")
     _remove(new, *_companions(new))  # left by a process that was killed
     create(new)
+    with open(new, "rb") as stream:
+        os.fsync(stream.fileno())
     if database.exists():  # another program that does not use the lock was faster
         _remove(new)
         return
@@ -63,11 +65,7 @@ def _stays_half_made(database: Path) -> bool:
 def _is_half_made(database: Path) -> bool:
     """Whether no table has content: MLflow creates its default experiment when all tables are there."""
     try:
-        address = f"{database.absolute().as_uri()}?mode=rw"
-        with closing(sqlite3.connect(address, uri=True, timeout=BUSY_S)) as connection:
-            found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-            tables = {name for (name,) in found} - TABLES_WITHOUT_CONTENT
-            return not any(connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() for name in tables)
+        filled = _filled_tables(database)
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:
@@ -75,6 +73,19 @@ def _is_half_made(database: Path) -> bool:
             f"the store {database} is not a SQLite database or is damaged ({error}); restore it, or move it away and "
             "run this again: a new one is created, and gets all run logs"
         ) from error
+    if filled and "experiments" not in filled:
+        raise UserError(
+            f"{database} is not an MLflow store: it has a table {min(filled)!r}, but no experiments; set "
+            "MLFLOW_TRACKING_URI to another file"
+        )
+    return not filled
+
+
+def _filled_tables(database: Path) -> set[str]:
+    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_S)) as connection:
+        found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        tables = {name for (name,) in found} - TABLES_WITHOUT_CONTENT
+        return {name for name in tables if connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone()}
 
 
 def _last_change(database: Path) -> float:
