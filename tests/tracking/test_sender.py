@@ -3,47 +3,20 @@
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from tracking.helpers import check_complete, find_run, free_port, history, make_run_log, wait_for, write_workspace
+from tracking.helpers import check_complete, find_run, history, make_run_log, wait_for, write_workspace
+from tracking.servers import Server
 
-from dcgan.commands.ui import answers
 from dcgan.support.errors import UserError
 from dcgan.tracking.mlflow_store import Store
 from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.sender import publishing
 from dcgan.tracking.sent import unsent_run_logs
-
-
-class Server:
-    """A real `mlflow server` on loopback, to be killed and started again on the same data and port."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(self.port)]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-        deadline = time.monotonic() + 60
-        while not answers(self.port):
-            assert self.process.poll() is None and time.monotonic() < deadline, (self.folder / "log").read_text()
-            time.sleep(0.05)
-
-    def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
 
 @pytest.fixture
