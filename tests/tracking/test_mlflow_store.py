@@ -121,7 +121,7 @@ def test_a_kill_between_two_slices_loses_and_duplicates_nothing(root, store, tmp
     check_complete(store, run_log, steps=500)
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(100, marks=pytest.mark.faults)])
 def test_kill_9_while_sending_loses_and_duplicates_nothing(root, store, tmp_path, rounds):
     run_log = make_run_log(root, write_workspace(tmp_path / "w"), steps=4000)
     seed = random.randrange(10**6)

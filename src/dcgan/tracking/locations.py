@@ -12,6 +12,11 @@ from dcgan.tracking.names import STATE_FOLDER
 
 SQLITE = re.compile(r"sqlite(?:\+pysqlite)?:///(?P<path>[^?]+)(?P<query>\?.*)?")
 
+CAUSES = re.compile(
+    r"Connection refused|timed out|Name or service not known|No route to host|reset by peer|database is locked"
+    r"|\[SSL: \w+\][\w :]*\w"
+)
+
 
 def run_logs_folder(root: Path) -> Path:
     return root / STATE_FOLDER / "run_logs"
@@ -63,7 +68,6 @@ def summarize_error(error: BaseException) -> str:
     text = redact_password(" ".join(str(error).split()))
     if isinstance(error, UserError):
         return text
-    causes = r"Connection refused|timed out|Name or service not known|No route to host|reset by peer|database is locked"
-    if cause := re.search(causes, text):
+    if cause := re.search(CAUSES, text):
         return cause[0].lower()
     return f"{type(error).__name__}: {text[:200]}"
