@@ -2,13 +2,17 @@
 
 import argparse
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Run
 from tracking.helpers import find_run
 
 from dcgan.commands import clean
+from dcgan.support.errors import UserError
 from dcgan.support.lock import hold
+from dcgan.tracking.locations import clone_id
 from dcgan.tracking.run_log import RunLog
 
 
@@ -33,13 +37,19 @@ def finished_run_log(root: Path, name: str, parent: str | None = None) -> RunLog
     return run_log
 
 
+def create_run(store, clone: Path, run_log_id: str) -> Run:
+    return store.client.create_run(
+        store.experiment_id, tags={"dcgan.run_log": run_log_id, "dcgan.clone": clone_id(clone)}
+    )
+
+
 def test_it_shows_then_removes_what_is_dead_and_keeps_what_is_alive(root, store, capsys):
     dead = RunLog.create(root, "dead")
     store.publish(dead)
     dead.__dict__.pop("_alive").close()  # as if its process had ended
     living = RunLog.create(root, "living")
     store.publish(living)
-    orphan = store.client.create_run(store.experiment_id, tags={"dcgan.run_log": "gone"})
+    orphan = create_run(store, root, "gone")
     old = finished_run_log(root, "old")
     store.publish(old)
     make_old(old)
@@ -71,6 +81,38 @@ def test_an_old_run_log_that_is_unsent_or_needed_by_a_child_is_kept(root, store,
     make_old(child)
     shown = run_clean(capsys, yes=False)
     assert child.id in shown and unsent.id not in shown
+
+
+def test_runs_of_other_clones_in_the_same_store_are_left_alone(root, store, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    living = RunLog.create(tmp_path / "other clone", "living")
+    store.publish(living)
+    shutil.copytree(root, tmp_path / "copy")
+    copied = create_run(store, tmp_path / "copy", "of a copy of this clone")
+    foreign = store.client.create_run(store.experiment_id, tags={"dcgan.run_log": "without clone"})
+    assert run_clean(capsys, yes=True) == "nothing to clean\n"
+    assert find_run(store, living).info.status == "RUNNING"
+    for run in (copied, foreign):
+        assert store.client.get_run(run.info.run_id).info.status == "RUNNING"
+
+
+def test_a_damaged_run_log_is_reported_and_its_run_left_alone(root, store, capsys):
+    damaged = RunLog.create(root, "damaged")
+    store.publish(damaged)
+    run_id = find_run(store, damaged).info.run_id
+    (damaged.folder / "events.jsonl").write_bytes(b"not JSON\n")
+    assert clean.run(argparse.Namespace(yes=True)) == UserError.exit_code
+    printed = capsys.readouterr()
+    assert printed.out == "nothing to clean\n"
+    assert printed.err.count("\n") == 1 and f"{damaged.id}/events.jsonl is damaged" in printed.err
+    assert store.client.get_run(run_id).info.status == "RUNNING"
+
+
+def test_a_run_marked_as_killed_says_why(root, store, capsys):
+    dead = RunLog.create(root, "dead")
+    dead.__dict__.pop("_alive").close()  # as if its process had ended
+    run_clean(capsys, yes=True)
+    assert find_run(store, dead).data.tags["end.reason"].startswith("its process died without reporting why")
 
 
 def test_local_state_and_runs_of_former_versions_are_left_alone(root, store, capsys):

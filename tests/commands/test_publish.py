@@ -1,12 +1,15 @@
 """`dcgan publish`: run logs and restored outputs reach the store once, from whichever clone."""
 
+import argparse
 import json
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 from tracking.helpers import IMAGE_STEPS, PARAMS, find_run, free_port, history, write_workspace
 
-from dcgan.commands import publish
+from dcgan.commands import clean, publish
 from dcgan.support.errors import UserError
 from dcgan.support.files import sha256
 from dcgan.tracked_outputs import PIPELINE
@@ -68,14 +71,63 @@ def test_a_store_that_is_down_is_one_line_without_the_password(root, monkeypatch
     assert "\n" not in str(caught.value)
 
 
-def test_an_unreadable_run_log_is_reported_once_and_nothing_is_sent(root, store, tmp_path, monkeypatch, capsys):
+def test_damaged_run_logs_are_reported_and_the_others_sent(root, store, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(write_workspace(tmp_path / "w"))
-    run_log = RunLog.create(root, "from another version")
-    (run_log.folder / "events.jsonl").write_text('{"event": "metrics"}\n')
-    with pytest.raises(UserError, match=f"{run_log.id}/events.jsonl is damaged .* or comes from another version"):
-        publish.run(None)
-    assert capsys.readouterr().err == ""
-    assert store.runs.search("") == []
+    damaged, unsendable, whole = (RunLog.create(root, name) for name in ("damaged", "unsendable", "whole"))
+    (damaged.folder / "events.jsonl").write_text('{"event": "metrics"}\n')
+    with open(unsendable.folder / "events.jsonl", "a") as stream:
+        stream.write('{"event": "file", "folder": "", "file": "files/gone"}\n')
+    assert publish.run(None) == UserError.exit_code
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 2
+    assert f"{damaged.id}/events.jsonl is damaged before byte 21 or comes from another version" in printed.err
+    assert f"{unsendable.id}/files/gone is missing or unreadable" in printed.err
+    assert "3 run log(s), 2 of them with something new" in printed.out  # with the restored one
+    assert find_run(store, whole).info.run_name == "whole"
+
+
+def test_children_of_a_run_log_moved_away_do_not_stop_publishing(root, store, tmp_path, monkeypatch, capsys):
+    """As the message about a damaged run log advises."""
+    monkeypatch.chdir(write_workspace(tmp_path / "w"))
+    parent = RunLog.create(root, "training")
+    child = RunLog.create(root, "child", parent.id)
+    (parent.folder / "events.jsonl").write_text("damaged\n")
+    assert publish.run(None) == UserError.exit_code
+    parent.folder.rename(root / "moved away")
+    for _ in range(2):
+        assert publish.run(None) == 0
+    assert capsys.readouterr().err.count("\n") == 2  # damaged, and sent without it
+    assert find_run(store, child).info.run_name == "child"
+
+
+def test_a_garbage_store_is_one_line(tmp_path, root, monkeypatch, capfd):
+    (root / "mlflow.db").write_bytes(b"garbage" * 999)
+    monkeypatch.chdir(write_workspace(tmp_path / "w"))
+    for command in (publish, clean):
+        with pytest.raises(UserError, match=r"mlflow\.db is not a SQLite database or is damaged") as caught:
+            command.run(argparse.Namespace(yes=False))
+        assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_tls_failure_is_one_line_without_the_password(root, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        threading.Thread(target=answer_without_tls, args=(plain,), daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://me:secret@127.0.0.1:{plain.getsockname()[1]}")
+        with pytest.raises(UserError, match="wrong version number") as caught:
+            publish.run(None)
+    assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def answer_without_tls(server: socket.socket) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        with connection:
+            connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
 
 
 def test_runs_and_local_state_of_former_versions_are_no_obstacle(root, store, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 
+import psutil
 import pytest
 from tracking.helpers import find_run, free_port
 
@@ -42,6 +43,9 @@ def test_it_serves_the_right_store_prints_the_page_and_ends_with_its_server(root
         expected = f"http://127.0.0.1:{port}/#/experiments/{store.experiment_id}/runs"
         assert f"{expected}?workflowType=machine_learning&compareRunsMode=CHART" in line
         assert find_run(Store(f"http://127.0.0.1:{port}"), run_log).info.run_name == "to be seen"
+        processes = [psutil.Process(page.pid), *psutil.Process(page.pid).children(recursive=True)]
+        commands = [" ".join(process.cmdline()) for process in processes]
+        assert len(commands) > 1 and not any("mlflow.db" in command for command in commands)  # may hold a password
     finally:
         page.terminate()  # as a script would; the server must not outlive it
         page.wait(30)

@@ -37,6 +37,16 @@ def test_an_event_reads_back_and_adds_its_entries(event, expected):
         b'{"event": "metrics", "step": 1}\n',  # an event of another version
         b'{"event": "points", "values": {"a": 1.0}}\n',  # without its step
         b'{"event": "params", "values": [1]}\n',
+        b'{"event": "params", "values": {"a": 1}}\n',
+        b'{"event": "tags", "values": {"a": null}}\n',
+        b'{"event": "points", "step": 1, "time": 1, "values": {"a": "high"}}\n',
+        b'{"event": "points", "step": 1, "time": 1, "values": {"a": true}}\n',
+        b'{"event": "run", "name": "a", "time": 1, "parent": 5}\n',
+        b'{"event": "file", "folder": null, "file": "f"}\n',
+        b'{"event": "file", "folder": "../..", "file": "f"}\n',
+        b'{"event": "file", "folder": "/tmp", "file": "f"}\n',
+        b'{"event": "status", "status": "DONE", "time": 1}\n',
+        b'{"event": ["run"]}\n',
         b'{"metric": "loss"}\n',
         b"[1, 2]\n",
         b"3\n",

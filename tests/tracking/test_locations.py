@@ -3,6 +3,7 @@
 import pytest
 
 from dcgan.paths import local_state, root_folder
+from dcgan.support.errors import UserError
 from dcgan.tracking.locations import (
     redact_password,
     run_logs_folder,
@@ -37,9 +38,33 @@ def test_a_relative_sqlite_path_starts_at_the_root_and_other_addresses_are_uncha
     assert sqlite_path(store_uri(tmp_path)) is None
 
 
-def test_a_password_in_an_address_is_not_shown():
-    assert redact_password("https://me:secret@example.org/x@y") == "https://example.org/x@y"
-    assert redact_password("sqlite:////home/me/mlflow.db") == "sqlite:////home/me/mlflow.db"
+@pytest.mark.parametrize("folder", ["a?b=c", "a%20b", "a#b", "a b", "100%"])
+def test_the_store_is_at_its_path_whatever_characters_that_has(tmp_path, monkeypatch, folder):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    root = tmp_path / folder
+    assert sqlite_path(store_uri(root)) == root / "mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mine.db?timeout=5")
+    assert sqlite_path(store_uri(root)) == root / "mine.db"
+    assert store_uri(root).endswith("timeout=5")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://me:secret@example.org/x@y", "https://example.org/x@y"),
+        ("https://me:sec@ret@example.org", "https://example.org"),
+        ("cannot parse https://me:sec/ret@example.org/api", "cannot parse https://example.org/api"),
+        ("https://secret@example.org", "https://example.org"),
+        ("postgresql+psycopg2://me:secret@db:5432/mlflow", "postgresql+psycopg2://db:5432/mlflow"),
+        ("postgresql://db/mlflow?user=me&password=secret&ssl=1", "postgresql://db/mlflow?user=me&password=***&ssl=1"),
+        ("http://example.org:5000/x@y", "http://example.org:5000/x@y"),
+        ("sqlite:////home/me/mlflow.db", "sqlite:////home/me/mlflow.db"),
+    ],
+)
+def test_a_password_in_an_address_is_not_shown(text, shown):
+    assert redact_password(text) == shown
+    if "secret" in text:
+        assert "secret" not in summarize_error(OSError(f"API request to {text} failed"))
 
 
 def test_run_logs_are_in_the_projects_local_state(tmp_path):
@@ -52,6 +77,7 @@ def test_run_logs_are_in_the_projects_local_state(tmp_path):
         (OSError("HTTPConnectionPool(...): [Errno 111] Connection refused'))"), "connection refused"),
         (OSError("Read timed out. (read timeout=10)"), "timed out"),
         (ValueError("two\nlines"), "ValueError: two lines"),
+        (UserError("what to do"), "what to do"),
     ],
 )
 def test_an_error_is_summarized_in_a_few_words(error, summary):

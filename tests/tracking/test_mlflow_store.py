@@ -1,5 +1,6 @@
 """Sending run logs to a real SQLite store, and processes that do it at the same time or are killed."""
 
+import json
 import random
 import re
 import shutil
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from tracking.helpers import (
+    FORKS,
     check_complete,
     find_run,
     history,
     make_run_log,
+    publish_and_die,
     start_senders,
     write_image,
     write_workspace,
@@ -23,7 +26,7 @@ from dcgan.support.errors import UserError
 from dcgan.tracking.locations import store_uri
 from dcgan.tracking.mlflow_store import STORE_ERRORS, Store
 from dcgan.tracking.run_log import RunLog
-from dcgan.tracking.sent import unsent_run_logs
+from dcgan.tracking.sent import read_sent, unsent_run_logs
 
 
 def test_sending_twice_adds_nothing(root, store, tmp_path):
@@ -76,7 +79,7 @@ def test_numbers_that_are_not_finite_arrive(root, store):
     assert [value < -1e308 for _, value, _ in history(store, run, "b")] == [True, True]  # MLflow's infinity
 
 
-def test_status_follows_a_resumed_run(root, store):
+def test_status_and_end_time_follow_a_resumed_run(root, store):
     run_log = RunLog.create(root, "run")
     for status in ("KILLED", "FAILED", "FINISHED"):
         run_log.resume()
@@ -84,7 +87,9 @@ def test_status_follows_a_resumed_run(root, store):
         assert find_run(store, run_log).info.status == "RUNNING"
         run_log.finish(status)
         store.publish(run_log)
-        assert find_run(store, run_log).info.status == status
+        info = find_run(store, run_log).info
+        ends = [event["time"] for event, _ in run_log.events() if event["event"] == "status"]
+        assert (info.status, info.end_time) == (status, ends[-1])
 
 
 def test_a_run_deleted_in_the_store_stays_deleted_and_a_new_store_gets_everything(root, store, empty_database):
@@ -102,7 +107,21 @@ def test_a_run_deleted_in_the_store_stays_deleted_and_a_new_store_gets_everythin
     assert [point[0] for point in history(new_store, find_run(new_store, run_log), "a")] == [1, 2]
 
 
-@pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("slices", [1, 2, 4])
+def test_a_kill_between_two_slices_loses_and_duplicates_nothing(root, store, tmp_path, slices):
+    """Progress is saved after each slice; the process is killed right after some of them."""
+    run_log = make_run_log(root, write_workspace(tmp_path / "w"), steps=500)
+    sender = FORKS.Process(target=publish_and_die, args=(root, run_log.id, store.uri, slices))
+    sender.start()
+    sender.join(60)
+    assert sender.exitcode == -9
+    assert 0 < read_sent(run_log.folder, store.uri).size < run_log.size()
+    assert unsent_run_logs(root, store.uri) == [run_log.folder]
+    store.publish(run_log)
+    check_complete(store, run_log, steps=500)
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(100, marks=pytest.mark.faults)])
 def test_kill_9_while_sending_loses_and_duplicates_nothing(root, store, tmp_path, rounds):
     run_log = make_run_log(root, write_workspace(tmp_path / "w"), steps=4000)
     seed = random.randrange(10**6)
@@ -150,3 +169,84 @@ def test_a_deleted_experiment_is_reported_with_how_to_restore_it(store):
 def test_an_address_with_an_unknown_scheme_is_a_store_error():
     with pytest.raises(STORE_ERRORS):
         Store("gopher://example.org")
+
+
+def test_a_damaged_or_missing_parent_does_not_stop_its_children(root, store, capsys):
+    parent = RunLog.create(root, "training")
+    children = [RunLog.create(root, f"child {number}", parent.id) for number in range(2)]
+    (parent.folder / "events.jsonl").write_bytes(b"damaged\n")
+    store.publish(children[0])
+    shutil.move(parent.folder, root / "moved away")
+    store.publish(children[1])
+    for child in children:
+        assert "mlflow.parentRunId" not in find_run(store, child).data.tags
+        assert store.publish(child) == 0
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 2 and printed.count(f"run log {parent.id} is gone or damaged") == 2
+
+
+def test_a_child_belongs_to_the_run_of_its_parent_even_if_the_run_log_is_gone_or_comes_later(root, store, capsys):
+    parent = RunLog.create(root, "training")
+    first = RunLog.create(root, "before", parent.id)
+    store.publish(first)
+    shutil.move(parent.folder, root / "moved away")
+    second = RunLog.create(root, "after", parent.id)
+    store.publish(second)
+    parents = {find_run(store, child).data.tags["mlflow.parentRunId"] for child in (first, second)}
+    assert parents == {find_run(store, parent).info.run_id}
+    orphan = RunLog.create(root, "orphan", "moved here later")
+    store.publish(orphan)
+    assert "is sent without it" in capsys.readouterr().err
+    RunLog.create(root, "late", run_log_id="moved here later")
+    store.publish(orphan)
+    late = find_run(store, RunLog.open(root, "moved here later"))
+    assert find_run(store, orphan).data.tags["mlflow.parentRunId"] == late.info.run_id
+
+
+def test_a_run_log_copied_here_by_hand_sends_no_other_files(root, store, tmp_path):
+    (tmp_path / "private").write_bytes(b"secret")
+    run_log = RunLog.create(root, "copied")
+    with open(run_log.folder / "events.jsonl", "a") as stream:
+        for name in (f"{tmp_path}/private", "../../../../private"):
+            stream.write(json.dumps({"event": "file", "folder": "", "file": name}) + "\n")
+            stream.write(json.dumps({"event": "image", "key": "a", "step": 1, "time": 1, "file": name}) + "\n")
+    with pytest.raises(UserError, match=r"names the file '.*private'; only files in .*files are sent"):
+        store.publish(RunLog.open(root, run_log.id))
+    run_id = find_run(store, run_log).info.run_id
+    assert store.client.list_artifacts(run_id) == []
+    assert not list((root / "mlartifacts").rglob("*private*"))
+
+
+@pytest.mark.parametrize("broken", ["missing", "not an image", "refused"])
+def test_what_is_wrong_with_a_file_is_one_line(root, store, tmp_path, broken):
+    run_log = RunLog.create(root, "run")
+    write_image(tmp_path / "grid.png", 7)
+    run_log.log_image("a", tmp_path / "grid.png", 64)
+    (copied,) = run_log.folder.glob("files/*/grid.png")
+    copied.unlink() if broken == "missing" else copied.write_bytes(b"PNG?")
+    if broken == "refused":
+        write_image(copied, 7)
+        store.publish(run_log)
+        store.client.log_param(find_run(store, run_log).info.run_id, "seed", 2)  # by hand
+        run_log.log_params({"seed": 1})
+    with pytest.raises(UserError, match=r"grid\.png is missing|cannot be read|refuses run log") as caught:
+        store.publish(run_log)
+    assert "\n" not in str(caught.value) and run_log.id in str(caught.value)
+
+
+@pytest.mark.parametrize("folder", ["what?a=b", "100%20", "a#b c"])
+def test_store_and_artifacts_are_in_the_repository_whatever_characters_its_path_has(tmp_path, monkeypatch, folder):
+    root = tmp_path / folder
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    run_log = make_run_log(root, write_workspace(tmp_path / "w"), steps=3)
+    store = Store(store_uri(root))
+    store.publish(run_log)
+    check_complete(store, run_log, steps=3)
+    assert {path.name for path in root.iterdir()} == {".dcgan", "mlartifacts", "mlflow.db", "mlflow.db.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {folder, "w"}
+    (copy,) = (root / "mlartifacts").glob("*/artifacts/models/generator.safetensors")
+    assert copy.read_bytes() == b"weights"
+    run_id = find_run(store, run_log).info.run_id
+    fetched = store.client.download_artifacts(run_id, "models/generator.safetensors", str(tmp_path / "w"))
+    assert Path(fetched).read_bytes() == b"weights"

@@ -67,3 +67,34 @@ def test_scores_of_another_model_are_left_out(root, tmp_path):
 def test_without_a_model_there_is_nothing_to_log(root, tmp_path):
     assert log_restored(PIPELINE, root, tmp_path) is None
     assert RunLog.all(root) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "<<<<<<< HEAD\nschema: '2.0'\n=======\nschema: '2.1'\n>>>>>>> theirs\n",
+            "has the markers of a merge conflict",
+        ),
+        ("schema: '2.0'\n", "is not as DVC writes it"),
+        ("stages: [train]\n", "is not as DVC writes it"),
+        ("stages: {train: {outs: [models]}}\n", "is not as DVC writes it"),
+        ("", "is not as DVC writes it"),
+    ],
+)
+def test_a_spoiled_dvc_lock_is_one_line(root, tmp_path, content, message):
+    workspace = write_workspace(tmp_path / "w")
+    (workspace / "dvc.lock").write_text(content)
+    with pytest.raises(UserError, match=rf"dvc\.lock {message}") as caught:
+        log_restored(PIPELINE, root, workspace)
+    assert "\n" not in str(caught.value)
+    assert RunLog.all(root) == []
+
+
+def test_parameters_missing_in_dvc_lock_are_named(root, tmp_path):
+    workspace = write_workspace(tmp_path / "w")
+    lock = json.loads((workspace / "dvc.lock").read_text())
+    del lock["stages"]["train"]["params"]["params.yaml"]["model"]
+    (workspace / "dvc.lock").write_text(json.dumps(lock))
+    with pytest.raises(UserError, match=r"dvc\.lock has no parameters 'model' of stage 'train'"):
+        log_restored(PIPELINE, root, workspace)

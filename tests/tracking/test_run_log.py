@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from dcgan.support.errors import UserError
 from dcgan.support.lock import is_held
-from dcgan.tracking.run_log import RunLog
+from dcgan.tracking.run_log import Damaged, RunLog, damaged_run_logs
 
 
 def lines(run_log: RunLog) -> list[dict]:
@@ -113,16 +114,50 @@ def test_damage_before_the_last_line_is_reported(tmp_path):
         RunLog.open(tmp_path, run_log.id)
 
 
-def test_an_unknown_format_is_one_clear_line(tmp_path):
-    run_log = RunLog.create(tmp_path, "run")
-    with open(run_log.folder / "events.jsonl", "a") as stream:
-        stream.write('{"event": "metrics", "loss": 1}\n')
-    for read in (lambda: RunLog.open(tmp_path, run_log.id), lambda: RunLog.all(tmp_path)):
-        with pytest.raises(
-            UserError, match=r"another version \(unknown event .*metrics.*move its folder away"
-        ) as caught:
-            read()
-        assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("damage", [b'{"event": "metrics", "loss": 1}\n', b"\0\0\n", b"[" * 100_000 + b"\n", b"\xff\n"])
+def test_a_damaged_run_log_is_one_clear_line_and_does_not_hide_the_others(tmp_path, damage):
+    whole, damaged = RunLog.create(tmp_path, "whole"), RunLog.create(tmp_path, "damaged")
+    with open(damaged.folder / "events.jsonl", "ab") as stream:
+        stream.write(damage)
+    with pytest.raises(Damaged, match=r"another version \(.*move its folder away") as caught:
+        RunLog.open(tmp_path, damaged.id)
+    assert "\n" not in str(caught.value) and damaged.id in str(caught.value)
+    assert [run_log.id for run_log in RunLog.all(tmp_path)] == [whole.id]
+    assert [str(error) for error in damaged_run_logs(tmp_path)] == [str(caught.value)]
+
+
+def test_a_run_log_that_cannot_be_read_is_one_clear_line(tmp_path):
+    (tmp_path / ".dcgan/run_logs/unreadable/events.jsonl").mkdir(parents=True)  # root may read any file, but no folder
+    (error,) = damaged_run_logs(tmp_path)
+    assert re.fullmatch(
+        r"cannot read .*unreadable/events\.jsonl: Is a directory; make it readable or move it away", str(error)
+    )
+
+
+@pytest.mark.parametrize(
+    "place", ["/etc/hostname", "../{other}/files/0123456789abcdef/a.txt", "files/../events.jsonl", "files/link"]
+)
+def test_only_copies_in_the_run_log_are_handed_out(tmp_path, place):
+    """A run log may have been copied here by hand, from whoever wanted to have one of our files."""
+    run_log, other = RunLog.create(tmp_path, "copied"), RunLog.create(tmp_path, "other")
+    (tmp_path / "a.txt").write_bytes(b"secret")
+    other.log_file(tmp_path / "a.txt")
+    (run_log.folder / "files").mkdir()
+    (run_log.folder / "files/link").symlink_to(tmp_path / "a.txt")
+    with pytest.raises(UserError, match=r"names the file .*; only files in .*files are sent"):
+        run_log.copied_file(place.format(other=other.id))
+
+
+def test_a_missing_copy_is_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match=r"files/0123/a\.txt is missing or unreadable; restore it, or move"):
+        RunLog.create(tmp_path, "run").copied_file("files/0123/a.txt")
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "..", "", "/tmp"])
+def test_an_id_is_a_name_and_not_a_path(tmp_path, name):
+    RunLog.create(tmp_path / "elsewhere", "run")
+    with pytest.raises(UserError, match="no run log"):
+        RunLog.open(tmp_path, name)
 
 
 def test_run_logs_of_the_former_format_and_place_are_ignored(tmp_path):
@@ -139,7 +174,7 @@ def test_an_illegal_name_is_refused_at_once(tmp_path):
 
 
 WRITER = """
-import sys; from pathlib import Path; from dcgan.tracking.run_log import RunLog
+import sys; from pathlib import Path; from dcgan.tracking.run_log import Damaged, RunLog, damaged_run_logs
 run_log = RunLog.open(Path(sys.argv[1]), sys.argv[2])
 print(flush=True)
 sys.stdin.readline()
@@ -157,8 +192,9 @@ def test_writers_at_once_lose_and_duplicate_nothing(tmp_path):
     ]
     for writer in writers:
         writer.stdout.readline()
+    start = time.time() + 0.3  # all write from the same moment on
     for writer in writers:
-        writer.stdin.write(b"go\n")
+        writer.stdin.write(f"{start}\n".encode())
         writer.stdin.flush()
     for writer in writers:
         writer.communicate()
@@ -167,7 +203,7 @@ def test_writers_at_once_lose_and_duplicate_nothing(tmp_path):
 
 
 ENDLESS = """
-import sys; from pathlib import Path; from dcgan.tracking.run_log import RunLog
+import sys; from pathlib import Path; from dcgan.tracking.run_log import Damaged, RunLog, damaged_run_logs
 run_log = RunLog.open(Path(sys.argv[1]), sys.argv[2])
 step = max((key[2] for key in run_log.logged("point")), default=-1)
 while True:
@@ -236,7 +272,7 @@ def test_a_full_disk_is_reported_and_leaves_whole_lines(tmp_path):
 import resource, signal
 from pathlib import Path
 from dcgan.support.errors import UserError
-from dcgan.tracking.run_log import RunLog
+from dcgan.tracking.run_log import Damaged, RunLog, damaged_run_logs
 run_log = RunLog.open(Path({str(tmp_path)!r}), {run_log.id!r})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 40}, {size + 40}))

@@ -2,48 +2,23 @@
 
 import contextlib
 import os
+import random
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from tracking.helpers import check_complete, find_run, free_port, history, make_run_log, wait_for, write_workspace
+from tracking.helpers import check_complete, find_run, history, make_run_log, wait_for, write_workspace
+from tracking.servers import Proxy, Server
 
-from dcgan.commands.ui import answers
+from dcgan.commands import publish
 from dcgan.support.errors import UserError
 from dcgan.tracking.mlflow_store import Store
 from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.sender import publishing
-from dcgan.tracking.sent import unsent_run_logs
-
-
-class Server:
-    """A real `mlflow server` on loopback, to be killed and started again on the same data and port."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(self.port)]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-        deadline = time.monotonic() + 60
-        while not answers(self.port):
-            assert self.process.poll() is None and time.monotonic() < deadline, (self.folder / "log").read_text()
-            time.sleep(0.05)
-
-    def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+from dcgan.tracking.sent import Sent, read_sent, unsent_run_logs, write_sent
 
 
 @pytest.fixture
@@ -86,8 +61,8 @@ finally:
 
 
 class Stage:
-    def __init__(self, uri: str) -> None:
-        environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "DCGAN_PUBLISH_EVERY_S": "0.3"}
+    def __init__(self, uri: str, every: float = 0.3) -> None:
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "DCGAN_PUBLISH_EVERY_S": str(every)}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         self.process = subprocess.Popen([sys.executable, "-c", STAGE], **pipes, text=True, env=environment)
         self.run_log_id = self.process.stdout.readline().strip()
@@ -136,39 +111,73 @@ def test_a_server_that_is_down_then_up_then_killed_and_back_loses_nothing(root, 
 @pytest.mark.parametrize(("status", "bound"), [("KILLED", 8), pytest.param("FINISHED", 23, marks=pytest.mark.faults)])
 def test_a_server_that_never_answers_does_not_hold_up_the_end(root, status, bound):
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections, never answers
-        stage = Stage(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        stage = Stage(f"http://me:secret@127.0.0.1:{silent.getsockname()[1]}")
         time.sleep(1)
         stage.end(status)
     assert stage.longest < 0.5 and stage.ending < bound
-    assert "`dcgan publish` sends the rest" in stage.stderr
+    assert "`dcgan publish` sends the rest" in stage.stderr and "secret" not in stage.stderr
 
 
 def test_the_sender_of_a_killed_stage_sends_the_rest_and_ends(root, store):
-    stage = Stage(store.uri)
-    time.sleep(1)
+    stage = Stage(store.uri, every=600)
+    run_log = RunLog.open(root, stage.run_log_id)
+    wait_for(lambda: read_sent(run_log.folder, store.uri).size)  # the first send; the next regular one is far away
+    before = RunLog.open(root, stage.run_log_id).size()
+    wait_for(lambda: RunLog.open(root, stage.run_log_id).size() > before + 1000)
     stage.process.kill()
     started = time.monotonic()
     stage.process.communicate(timeout=30)  # returns when the sender, which has the same stderr, has ended
     assert time.monotonic() - started < 15
     run_log = RunLog.open(root, stage.run_log_id)
     run = find_run(store, run_log)
-    assert len(history(store, run, "a")) == len({key for key in run_log.logged("point") if key[1] == "a"}) > 20
+    steps = sorted(key[2] for key in run_log.logged("point") if key[1] == "a")
+    assert [point[0] for point in history(store, run, "a")] == steps == list(range(len(steps)))
     assert (run.info.status, run_log.is_alive) == ("RUNNING", False)
 
 
-def test_a_damaged_run_log_is_reported_once_and_does_not_hold_up_the_others(root, store):
-    damaged, whole = RunLog.create(root, "damaged"), RunLog.create(root, "whole")
+def test_what_cannot_be_read_or_sent_is_reported_once_and_does_not_hold_up_the_others(root, store, tmp_path):
+    damaged, refused, whole = (RunLog.create(root, name) for name in ("damaged", "refused", "whole"))
     whole.log_points({"a": 1.0}, 1)
     (damaged.folder / "events.jsonl").write_bytes(b"not JSON\n")
+    (tmp_path / "a.txt").touch()
+    refused.log_file(tmp_path / "a.txt")
+    shutil.rmtree(refused.folder / "files")
     os.utime(whole.folder / "events.jsonl", (0, 0))  # sent last
+    for note in (b"", b'{"run'):
+        write_sent(damaged.folder, store.uri, Sent())
+        next(damaged.folder.glob("sent-*.json")).write_bytes(note)
     stage = Stage(store.uri)
     wait_for(lambda: store.runs.search(f"tags.`dcgan.run_log` = '{whole.id}'"))
     stage.end()
     assert stage.stderr.count(f"{damaged.id}/events.jsonl is damaged before byte 9") == 1
-    assert "cannot send" not in stage.stderr and unsent_run_logs(root, store.uri) == [damaged.folder]
+    assert stage.stderr.count("a.txt is missing or unreadable") == 1
+    assert "1 run log(s) not sent in full" in stage.stderr and "cannot send" not in stage.stderr
+    assert stage.stderr.count("\n") == 3
+    assert set(unsent_run_logs(root, store.uri)) == {damaged.folder, refused.folder}
 
 
 def test_an_interval_that_is_not_a_number_is_refused(root, monkeypatch):
     monkeypatch.setenv("DCGAN_PUBLISH_EVERY_S", "often")
     with pytest.raises(UserError, match="DCGAN_PUBLISH_EVERY_S is 'often'"), publishing(root):
         pass
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seconds", [5, 40])
+def test_a_server_that_creates_runs_slowly_makes_no_twins(root, server, seconds):
+    """The stage ends before the request that creates its run is carried out, or after it."""
+    server.start()
+    store = Store(server.uri)
+    delays = random.Random(seconds)
+    with Proxy(server.port, lambda path: delays.uniform(15, 27) if path.endswith("runs/create") else 0) as proxy:
+        stage = Stage(proxy.uri, every=2)
+        time.sleep(seconds)
+        stage.end()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
+            patch.chdir(root)
+            assert publish.run(None) == 0
+        time.sleep(60)
+    (run,) = store.runs.search(f"tags.`dcgan.run_log` = '{stage.run_log_id}'")
+    assert (run.info.status, run.info.lifecycle_stage) == ("FINISHED", "active")
+    assert [point[0] for point in history(store, run, "a")] == list(range(stage.steps))

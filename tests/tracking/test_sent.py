@@ -1,5 +1,8 @@
 """The notes of how much of a run log a store has."""
 
+import pytest
+from tracking.helpers import find_run, history
+
 from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.sent import Sent, read_sent, unsent_run_logs, write_sent
 
@@ -20,3 +23,43 @@ def test_the_password_in_an_address_is_not_stored(tmp_path):
     assert read_sent(run_log.folder, "http://me:secret@store") == Sent("r", run_log.size())
     (sent,) = run_log.folder.glob("sent-*.json")
     assert "secret" not in sent.name + sent.read_text()
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        b"",
+        b'{"run_id": "r", "si',
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"run_id": 5, "size": 0}',
+        b'{"run_id": "r", "size": "x"}',
+        b'{"run_id": "r", "size": -1}',
+        b'{"run_id": "r", "size": 3}',  # in the middle of a line
+        b'{"run_id": "r", "size": 99999}',
+        b'{"run_id": "r", "sent": 0}',  # of another version
+        b"\xff\xfe",
+        b"[" * 100_000,
+    ],
+    ids=lambda note: note[:30],
+)
+def test_a_damaged_note_counts_as_none(tmp_path, note):
+    run_log = RunLog.create(tmp_path, "run")
+    run_log.log_points({"a": 1.0}, 1)
+    write_sent(run_log.folder, "http://store", Sent())
+    (path,) = run_log.folder.glob("sent-*.json")
+    path.write_bytes(note)
+    assert read_sent(run_log.folder, "http://store") == Sent()
+    assert unsent_run_logs(tmp_path, "http://store") == [run_log.folder]
+
+
+def test_a_damaged_note_is_written_again_by_the_next_send(root, store):
+    run_log = RunLog.create(root, "run")
+    run_log.log_points({"a": 1.0}, 1)
+    store.publish(run_log)
+    next(run_log.folder.glob("sent-*.json")).write_bytes(b"")
+    assert store.publish(run_log) == run_log.size()
+    assert read_sent(run_log.folder, store.uri).size == run_log.size()
+    assert unsent_run_logs(root, store.uri) == []
+    assert [point[:2] for point in history(store, find_run(store, run_log), "a")] == [(1, 1.0)]

@@ -1,11 +1,14 @@
 """The run log of a stage over its life: started or resumed, and ended with the right status."""
 
+from contextlib import nullcontext
+
 import pytest
 from tracking.helpers import find_run
 
+from dcgan.support.errors import UserError
 from dcgan.support.stop_signals import Interrupted
 from dcgan.tracking.run_log import RunLog
-from dcgan.tracking.session import start_or_resume, tracked
+from dcgan.tracking.session import ending, start_or_resume, tracked
 
 INTERRUPTED = Interrupted("stopped by SIGTERM", 143)
 
@@ -27,39 +30,55 @@ def run(root, id_file, step: int, error: BaseException | None = None) -> RunLog:
 
 
 @pytest.mark.parametrize(
-    ("error", "status"),
+    ("error", "status", "reason"),
     [
-        (None, "FINISHED"),
-        (INTERRUPTED, "KILLED"),
-        (ValueError("diverged"), "FAILED"),
-        (KeyboardInterrupt(), "FAILED"),
-        (SystemExit(1), "FAILED"),
+        (None, "FINISHED", None),
+        (INTERRUPTED, "KILLED", "stopped by SIGTERM"),
+        (UserError("the loss stopped being finite at step 7"), "FAILED", "the loss stopped being finite at step 7"),
+        (ValueError("two\nlines"), "FAILED", "ValueError: two lines"),
+        (OSError("cannot reach https://me:secret@host"), "FAILED", "OSError: cannot reach https://host"),
+        (KeyboardInterrupt(), "FAILED", "KeyboardInterrupt"),
+        (SystemExit(1), "FAILED", "SystemExit: 1"),
     ],
     ids=repr,
 )
-def test_the_final_status_says_how_the_block_ended(root, store, id_file, error, status):
-    if error is None:
-        run(root, id_file, 1)
-    else:
-        with pytest.raises(type(error)) as caught:
-            run(root, id_file, 1, error)
-        assert caught.value is error
-    (run_log,) = RunLog.all(root)
-    assert run_log.status == status
-    assert find_run(store, run_log).info.status == status  # sent before the block is left
+def test_the_end_says_how_and_why_the_block_ended(tmp_path, error, status, reason):
+    run_log = RunLog.create(tmp_path, "train")
+    with pytest.raises(type(error)) if error else nullcontext() as caught, ending(run_log):
+        if error:
+            raise error
+    assert error is None or caught.value is error
+    (run_log,) = RunLog.all(tmp_path)
+    assert (run_log.status, run_log.tags.get("end.reason")) == (status, reason)
+    assert error is None or f"**Ended early:** {reason}" in run_log.tags["mlflow.note.content"]
 
 
-@pytest.mark.parametrize("error", [INTERRUPTED, ValueError("full disk")], ids=repr)
-def test_a_resumed_stage_continues_its_run_log(root, store, id_file, error):
+def test_an_end_that_cannot_be_logged_does_not_hide_its_reason(tmp_path):
+    run_log = RunLog.create(tmp_path, "train")
+    with pytest.raises(ValueError, match="diverged"), ending(run_log):
+        (run_log.folder / "events.jsonl").unlink()
+        (run_log.folder / "events.jsonl").mkdir()
+        raise ValueError("diverged")
+
+
+@pytest.mark.parametrize("error", [INTERRUPTED, UserError("full disk")], ids=repr)
+def test_a_resumed_stage_continues_its_run_log_and_run(root, store, id_file, error):
     with pytest.raises(type(error)):
         run(root, id_file, 1, error)
+    (run_log,) = RunLog.all(root)
+    ended = "KILLED" if error is INTERRUPTED else "FAILED"
+    sent = find_run(store, run_log)  # before the block was left
+    assert (sent.info.status, sent.data.tags["end.reason"]) == (ended, str(error))
+    assert sent.data.tags["mlflow.note.content"].endswith(f"**Ended early:** {error}")
     resumed = run(root, id_file, 2)
     (run_log,) = RunLog.all(root)
     assert run_log.id == resumed.id == id_file.read_text()
     assert run_log.logged("point") == {("point", "a", 1), ("point", "a", 2)}
     statuses = [event["status"] for event, _ in run_log.events() if event["event"] == "status"]
-    assert statuses == ["KILLED" if error is INTERRUPTED else "FAILED", "RUNNING", "FINISHED"]
-    assert find_run(store, run_log).info.status == "FINISHED"
+    assert statuses == [ended, "RUNNING", "FINISHED"]
+    sent = find_run(store, run_log)
+    assert (sent.info.status, sent.data.tags["end.reason"]) == ("FINISHED", "")
+    assert "Ended early" not in sent.data.tags["mlflow.note.content"]
 
 
 def test_a_kill_between_id_file_and_run_log_leaves_no_second_run_log(root, id_file, monkeypatch):

@@ -5,8 +5,14 @@ from tracking.helpers import IMAGE_STEPS, PARAMS, find_run, history, write_image
 
 from dcgan.support.files import sha256
 from dcgan.tracked_outputs import PIPELINE
-from dcgan.tracking.run_log import RunLog
-from dcgan.tracking.stage_outputs import log_evaluation, log_samples, log_training, settings_hash
+from dcgan.tracking.run_log import RunLog, damaged_run_logs
+from dcgan.tracking.stage_outputs import (
+    log_evaluation,
+    log_samples,
+    log_training,
+    log_training_parameters,
+    settings_hash,
+)
 
 OTHER_PARAMS = {**PARAMS, "evaluate": {"seed": 7}}
 
@@ -45,6 +51,50 @@ def test_a_training_logs_parameters_series_images_files_data_set_and_model(root,
     assert run_log.logged("dataset") == {("dataset", "MNIST", digest[:32])}
     assert run_log.tags["data.sha256"] == digest
     assert run_log.tags["model.sha256"] == sha256(workspace / "models/generator.safetensors")
+
+
+def test_parameters_and_description_are_there_before_a_training_has_any_outputs(root, store, tmp_path):
+    run_log = RunLog.create(root, "training")
+    run_log.log_tags({"git.commit": "0123456789abcdef", "git.dirty": "true", "host": "alpha"})
+    log_training_parameters(PIPELINE, run_log, PARAMS)
+    store.publish(run_log)
+    run = find_run(store, run_log)
+    assert run.data.params == {"model.conditional": "true", "train.seed": "1", "train.learning_rate": "0.001"}
+    description = run.data.tags["mlflow.note.content"]
+    assert description == "Training (commit `0123456789`, uncommitted changes, machine `alpha`)."
+
+
+def test_a_resumed_training_keeps_the_parameters_it_started_with(root, workspace):
+    """Its fingerprint is the same, so a parameter written otherwise means the same."""
+    run_log = RunLog.create(root, "training")
+    auto, resolved = ({**PARAMS, "train": {**PARAMS["train"], "precision": name}} for name in ("auto", "bf16"))
+    log_training_parameters(PIPELINE, run_log, auto)
+    log_training_parameters(PIPELINE, run_log, resolved)
+    log_training(PIPELINE, run_log, workspace, resolved)
+    assert run_log.params["train.precision"] == "auto"
+
+
+def test_the_description_has_the_scores(root, workspace, training):
+    run_log = log_evaluation(PIPELINE, root, workspace, PARAMS)
+    assert "| score | value |\n|---|---|\n| fid | 1.5 |\n| kid_x1000 | 2 |" in run_log.tags["mlflow.note.content"]
+    child = log_evaluation(PIPELINE, root, workspace, OTHER_PARAMS)
+    assert child.tags["mlflow.note.content"].startswith(f"Another evaluation of the model of `{training.id}`")
+
+
+def test_damaged_run_logs_do_not_stop_sampling_and_evaluation(root, workspace, training):
+    """Of the training, of a restored model, and of another evaluation: the outputs get a run log of their own."""
+    damaged = []
+    for _ in range(3):
+        log_samples(PIPELINE, root, workspace, PARAMS)
+        run_log = log_evaluation(PIPELINE, root, workspace, PARAMS)
+        child = log_evaluation(PIPELINE, root, workspace, OTHER_PARAMS)
+        assert (child.parent, run_log.parent) == (run_log.id, None)
+        assert run_log.id not in damaged and child.id not in damaged
+        assert log_evaluation(PIPELINE, root, workspace, PARAMS).id == run_log.id
+        for each in (run_log, child):
+            (each.folder / "events.jsonl").write_bytes(b"not JSON\n")
+            damaged.append(each.id)
+    assert len(damaged_run_logs(root)) == 6
 
 
 def test_scores_of_real_data_are_not_logged_and_the_protocol_becomes_tags(root, workspace, training):

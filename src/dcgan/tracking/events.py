@@ -7,7 +7,7 @@ are stored as the strings "nan", "inf" and "-inf": JSON does not have them, and 
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import UnionType
 from typing import Any
 
@@ -84,6 +84,9 @@ def _is_known(event: Any) -> bool:
             return all(isinstance(value, str) for value in event["values"].values())
         case "points":
             return all(type(value) in (int, float) or value in NOT_FINITE for value in event["values"].values())
+        case "file":
+            folder = PurePosixPath(event["folder"])
+            return not folder.is_absolute() and ".." not in folder.parts
         case "status":
             return event["status"] in STATUSES
     return True

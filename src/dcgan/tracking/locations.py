@@ -5,12 +5,17 @@ import os
 import re
 import socket
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from dcgan.support.errors import UserError
 from dcgan.tracking.names import STATE_FOLDER
 
 SQLITE = re.compile(r"sqlite(?:\+pysqlite)?:///(?P<path>[^?]+)(?P<query>\?.*)?")
+
+CAUSES = re.compile(
+    r"Connection refused|timed out|Name or service not known|No route to host|reset by peer|database is locked"
+    r"|\[SSL: \w+\][\w :]*\w"
+)
 
 
 def run_logs_folder(root: Path) -> Path:
@@ -40,18 +45,15 @@ def store_uri(root: Path) -> str:
 def sqlite_path(uri: str) -> Path | None:
     """The database file of `sqlite:///relative` or `sqlite:////absolute`; None for any other store."""
     match = SQLITE.fullmatch(uri)
-    if match is None or match["path"] == ":memory:":
-        return None
-    path = match["path"]
-    return Path(unquote(path.removeprefix("file:"))) if path.startswith("file:") else Path(path)
+    return Path(unquote(match["path"])) if match and match["path"] != ":memory:" else None
 
 
 def sqlite_uri(path: Path, query: str = "") -> str:
-    """The address of a SQLite store. In a path, SQLAlchemy takes a question mark for the start of a query; SQLite's own
-    form of address has an escape for it, and `+pysqlite` keeps MLflow from creating folders named after that form."""
-    if "?" in str(path):
-        return f"sqlite+pysqlite:///file:{quote(str(path))}?uri=true{query.replace('?', '&', 1)}"
-    return f"sqlite:///{path}{query}"
+    """The address of a SQLite store. A path with "?" or "%" is escaped, and the driver named: otherwise MLflow creates
+    folders with the names as escaped."""
+    escaped = str(path).replace("%", "%25").replace("?", "%3F")
+    driver = "sqlite" if escaped == str(path) else "sqlite+pysqlite"
+    return f"{driver}:///{escaped}{query}"
 
 
 def redact_password(text: str) -> str:
@@ -66,7 +68,6 @@ def summarize_error(error: BaseException) -> str:
     text = redact_password(" ".join(str(error).split()))
     if isinstance(error, UserError):
         return text
-    causes = r"Connection refused|timed out|Name or service not known|No route to host|reset by peer|database is locked"
-    if cause := re.search(causes, text):
+    if cause := re.search(CAUSES, text):
         return cause[0].lower()
     return f"{type(error).__name__}: {text[:200]}"

@@ -40,6 +40,7 @@ from alembic.util.exc import CommandError
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from dcgan.tracking.mlflow_runs import Runs, is_twin
@@ -70,6 +71,7 @@ class Store:
         # Two processes that create a SQLite store at the same time corrupt it for good
         with hold(f"{database}.lock", "opening the tracking store", wait=60) if database else nullcontext():
             if database:
+                _check_path(uri, database)
                 ensure_whole(database, _create_sqlite_store)
             self.client = MlflowClient(uri)
             self.experiment_id = self._find_or_create_experiment(database)
@@ -213,6 +215,14 @@ class Store:
             shutil.copyfile(source, full)
             self.client.log_artifact(run_id, str(full), "images")
         self.client.set_tag(run_id, "mlflow.loggedImages", "True")
+
+
+def _check_path(uri: str, database: Path) -> None:
+    if make_url(uri).database != str(database):
+        raise UserError(
+            f"the path {str(database)!r} of the tracking store has a '%' or '?', which needs SQLAlchemy 2.1; install "
+            "it, move the repository, or set MLFLOW_TRACKING_URI"
+        )
 
 
 def _artifacts(database: Path) -> str:
