@@ -1,7 +1,7 @@
 """This project's settings of the regression check (docs/gate.md). The gated scores and their limits: dcgan.scores."""
 
 from dcgan import paths
-from dcgan.gate.thresholds import Damage, GatedScore, GateSettings
+from dcgan.gate.settings import Damage, GatedScore, GateSettings
 from dcgan.scores import SCORES
 
 GATE = GateSettings(

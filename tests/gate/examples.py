@@ -8,7 +8,7 @@ import numpy as np
 
 from dcgan.gate.baseline import Reference, build_baseline, reference_from_baseline
 from dcgan.gate.runs import Run
-from dcgan.gate.thresholds import Damage, GatedScore, GateSettings
+from dcgan.gate.settings import Damage, GatedScore, GateSettings
 
 SETTINGS = GateSettings(
     scores_file=Path("results/scores.json"),

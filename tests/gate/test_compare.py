@@ -23,7 +23,7 @@ from scipy import stats
 from dcgan.gate.baseline import Estimate, reference_from_run
 from dcgan.gate.compare import compare, tolerance, verdict_of
 from dcgan.gate.runs import NotComparable, Run
-from dcgan.gate.thresholds import GatedScore
+from dcgan.gate.settings import GatedScore
 
 WITHOUT_FLOOR = GatedScore("x", "lower", "linear", absolute=0.0, relative=0.0)
 

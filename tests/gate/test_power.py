@@ -11,7 +11,7 @@ from scipy import stats
 from dcgan.gate.baseline import Estimate, reference_from_run
 from dcgan.gate.compare import tolerance
 from dcgan.gate.power import damage_size, failure_probability, plan, power_of, powers_of
-from dcgan.gate.thresholds import Damage, GatedScore
+from dcgan.gate.settings import Damage, GatedScore
 
 BARE = GatedScore("x", "lower", "linear", absolute=0.0, relative=0.0)
 

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from dcgan.gate.runs import LARGEST, NotComparable, Run, check_context, check_seeds
-from dcgan.gate.thresholds import GatedScore, GateSettings
+from dcgan.gate.settings import GatedScore, GateSettings
 from dcgan.support.errors import UserError
 
 

@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 
 from dcgan.gate.baseline import Estimate, Reference
 from dcgan.gate.runs import NotComparable, Run, check_context, check_seeds
-from dcgan.gate.thresholds import GatedScore, GateSettings
+from dcgan.gate.settings import GatedScore, GateSettings
 
 Verdict = Literal["improved", "same", "worse within noise", "REGRESSION"]
 

@@ -8,7 +8,7 @@ from scipy.special import ndtr
 
 from dcgan.gate.baseline import Estimate, Power, Reference
 from dcgan.gate.compare import noise_factor, tolerance
-from dcgan.gate.thresholds import GatedScore, GateSettings
+from dcgan.gate.settings import GatedScore, GateSettings
 
 MOST_CANDIDATES = 5
 ESTIMATED_STDS = np.linspace(0.001, 6, 6000)  # in units of the true standard deviation

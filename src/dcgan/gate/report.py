@@ -7,7 +7,7 @@ import numpy as np
 
 from dcgan.gate.baseline import Baseline, Power, Reference
 from dcgan.gate.compare import Comparison, ScoreComparison
-from dcgan.gate.thresholds import Damage, GateSettings
+from dcgan.gate.settings import Damage, GateSettings
 
 TOO_FEW_SEEDS = "Too few seeds to detect that: give more candidate seeds, or measure a larger baseline."
 

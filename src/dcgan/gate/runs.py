@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dcgan.gate.thresholds import GatedScore, GateSettings
+from dcgan.gate.settings import GatedScore, GateSettings
 from dcgan.support.errors import UserError
 
 LARGEST = 1e100  # of a score's magnitude: a larger one is an error, and the square of its spread could overflow
