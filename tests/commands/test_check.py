@@ -170,7 +170,7 @@ def test_a_fine_run_shows_its_table_and_both_error_rates(repository, capsys):
         "| recall | higher |",
         "| kid_x1000 |",
         " % (at most 0.9 %), detection power ",
-        " % for relative_fid worse by 50 % (wanted: 90 %)",
+        " % for relative_fid worse by 50 % (target: 90 %)",
     ):
         assert text in out
     assert "fid_real" not in out  # a property of the extractor, not of the model

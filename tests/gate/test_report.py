@@ -49,7 +49,7 @@ def test_the_error_rates_are_those_of_the_comparison():
     text = report(run_with(20), run_with(21), baseline=baseline).text()
     assert (
         f"With 2 candidate seeds: false-alarm rate {100 * power.false_alarm_rate:.2f} % (at most 0.9 %), detection "
-        f"power {100 * power.detection_power:.1f} % for distance worse by 50 % (wanted: 90 %)."
+        f"power {100 * power.detection_power:.1f} % for distance worse by 50 % (target: 90 %)."
     ) in text
 
 

@@ -8,7 +8,7 @@ import sys
 
 from dcgan.gate.baseline import Baseline, build_baseline, reference_from_baseline
 from dcgan.gate.power import plan, powers_of
-from dcgan.gate.report import Report, Table, baseline_report, damage_text
+from dcgan.gate.report import Report, Table, baseline_report, target_text
 from dcgan.gate.revisions import experiments, git, library_versions, read_run_at, resolve
 from dcgan.gate.runs import Run
 from dcgan.gate_settings import GATE
@@ -69,10 +69,10 @@ def _plan_report() -> Report:
         for n, m, powers in plan(GATE, PLANNED_BASELINES, PLANNED_CANDIDATES, PLANNED_SPREADS)
     ]
     explanation = (
-        f"By the spread of {GATE.damage.score} over seeds (std / mean). "
+        f"By the spread of {GATE.target.score} over seeds (std / mean). "
         f"False-alarm rate: at most {100 * GATE.false_alarm_rate:.2g} %, with any number of seeds."
     )
-    return Report(f"Detection power for {damage_text(GATE.damage)}", [explanation, Table(header, rows)])
+    return Report(f"Detection power for {target_text(GATE.target)}", [explanation, Table(header, rows)])
 
 
 def _measure(count: int, changes: list[str], label: str) -> Baseline:

@@ -27,11 +27,11 @@ class BaselineScore(_Record):
 
 
 class Power(_Record):
-    """What a comparison with so many candidate seeds is worth (dcgan.gate.power)."""
+    """Error rates of a comparison with this number of candidate seeds (dcgan.gate.power)."""
 
     candidate_seeds: int
     false_alarm_rate: Number  # fraction of unchanged models that fail: an upper bound
-    detection_power: Number  # fraction of models with the damage of the settings that fail
+    detection_power: Number  # fraction of models that regressed by the target amount and fail
 
 
 class Baseline(_Record):

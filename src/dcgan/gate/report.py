@@ -7,7 +7,7 @@ import numpy as np
 
 from dcgan.gate.baseline import Baseline, Power, Reference
 from dcgan.gate.compare import Comparison, ScoreComparison
-from dcgan.gate.settings import Damage, GateSettings
+from dcgan.gate.settings import GateSettings, TargetRegression
 
 TOO_FEW_SEEDS = "Too few seeds to detect that: give more candidate seeds, or measure a larger baseline."
 
@@ -53,7 +53,7 @@ def comparison_report(settings: GateSettings, comparison: Comparison, power: Pow
     if reported := _reported_rows(comparison):
         parts.append(Table(["reported only", "baseline", "candidate"], reported))
     parts.append(_power_sentence(settings, power))
-    if not comparison.failed and not settings.damage.is_detected(power.detection_power):
+    if not comparison.failed and not settings.target.is_detected(power.detection_power):
         parts.append(TOO_FEW_SEEDS)
     if differing := _differing_versions(comparison.reference, versions):
         parts.append(f"Library versions that differ from the baseline's (reported only): {', '.join(differing)}.")
@@ -71,23 +71,23 @@ def baseline_report(settings: GateSettings, baseline: Baseline) -> Report:
         Table(["score", "better", "mean", "std", "std / mean"], rows),
         *(_power_sentence(settings, power) for power in baseline.power),
     ]
-    if not settings.damage.is_detected(baseline.power[-1].detection_power):
+    if not settings.target.is_detected(baseline.power[-1].detection_power):
         parts.append(TOO_FEW_SEEDS)
     return Report(f"Baseline: {len(baseline.seeds)} seeds ({seeds}) at {baseline.revision[:12]}", parts)
 
 
 def _power_sentence(settings: GateSettings, power: Power) -> str:
-    """False-alarm rate and detection power of a comparison with so many candidate seeds."""
+    """False-alarm rate and detection power of a comparison with this number of candidate seeds."""
     return (
         f"With {power.candidate_seeds} candidate seed{'s' if power.candidate_seeds > 1 else ''}: false-alarm rate "
         f"{100 * power.false_alarm_rate:.2f} % (at most {100 * settings.false_alarm_rate:.2g} %), detection power "
-        f"{100 * power.detection_power:.1f} % for {damage_text(settings.damage)} "
-        f"(wanted: {100 * settings.damage.wanted_power:.0f} %)."
+        f"{100 * power.detection_power:.1f} % for {target_text(settings.target)} "
+        f"(target: {100 * settings.target.target_power:.0f} %)."
     )
 
 
-def damage_text(damage: Damage) -> str:
-    return f"{damage.score} worse by {abs(100 * (damage.factor - 1)):.0f} %"
+def target_text(target: TargetRegression) -> str:
+    return f"{target.score} worse by {abs(100 * (target.factor - 1)):.0f} %"
 
 
 def comparison_json(comparison: Comparison, power: Power) -> dict[str, Any]:
