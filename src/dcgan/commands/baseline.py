@@ -48,9 +48,9 @@ def run(args: argparse.Namespace) -> None:
     if args.plan:
         _print(_plan_report())
         return
-    if args.seeds < GATE.fewest_seeds:
+    if args.seeds < GATE.min_seeds:
         raise UserError(
-            f"--seeds is {args.seeds} and must be at least {GATE.fewest_seeds}; `dcgan baseline --plan` helps to choose"
+            f"--seeds is {args.seeds} and must be at least {GATE.min_seeds}; `dcgan baseline --plan` helps to choose"
         )
     _check_repository(str(args.output))
     baseline = _measure(args.seeds, args.set_param, str(args.output))

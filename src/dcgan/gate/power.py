@@ -10,7 +10,7 @@ from dcgan.gate.baseline import Estimate, Power, Reference
 from dcgan.gate.compare import noise_factor, tolerance
 from dcgan.gate.settings import GatedScore, GateSettings
 
-MOST_CANDIDATES = 5
+MAX_CANDIDATE_SEEDS = 5
 ESTIMATED_STDS = np.linspace(0.001, 6, 6000)  # in units of the true standard deviation
 
 
@@ -62,7 +62,9 @@ def power_of(settings: GateSettings, reference: Reference, n_candidate: int) -> 
 def powers_of(settings: GateSettings, reference: Reference) -> list[Power]:
     """The figures for 1, 2, ... candidate seeds, up to the number that reaches the target power."""
     powers: list[Power] = []
-    while len(powers) < MOST_CANDIDATES and not (powers and settings.target.is_detected(powers[-1].detection_power)):
+    while len(powers) < MAX_CANDIDATE_SEEDS and not (
+        powers and settings.target.is_detected(powers[-1].detection_power)
+    ):
         powers.append(power_of(settings, reference, len(powers) + 1))
     return powers
 

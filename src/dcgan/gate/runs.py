@@ -7,7 +7,7 @@ from typing import Any
 from dcgan.gate.settings import GatedScore, GateSettings
 from dcgan.support.errors import UserError
 
-LARGEST = 1e100  # of a score's magnitude: a larger one is an error, and the square of its spread could overflow
+MAX_MAGNITUDE = 1e100  # a larger score is an error, and the square of its spread could overflow
 
 
 class NotComparable(UserError):
@@ -68,9 +68,9 @@ def _finite_scores(settings: GateSettings, source: str, content: dict[str, Any])
     for name, value in content.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or name.endswith(settings.ignored_suffixes):
             continue
-        if not abs(value) <= LARGEST:  # true of NaN, too
+        if not abs(value) <= MAX_MAGNITUDE:  # true of NaN, too
             raise UserError(
-                f"{source}: {name} is {_shown(value)} and must be a number of at most {LARGEST:g}; look at what was "
+                f"{source}: {name} is {_shown(value)} and must be a number of at most {MAX_MAGNITUDE:g}; look at what was "
                 "evaluated"
             )
         scores[name] = float(value)

@@ -68,7 +68,7 @@ class GateSettings:
     context: Mapping[str, str]  # name -> key; equal in both runs, or their scores do not mean the same thing
     target: TargetRegression
     false_alarm_rate: float  # fraction of unchanged models that may fail, over all gated scores together
-    fewest_seeds: int = 3  # the spread of two runs says next to nothing
+    min_seeds: int = 3  # a standard deviation from two runs is too uncertain to be useful
     ignored_suffixes: tuple[str, ...] = ()  # of numbers in scores_file that are no scores of the model
     libraries: tuple[str, ...] = ()  # packages whose versions are reported beside a comparison
 
