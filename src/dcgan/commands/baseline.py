@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
         return
     if args.seeds < GATE.min_seeds:
         raise UserError(
-            f"--seeds is {args.seeds} and must be at least {GATE.min_seeds}; `dcgan baseline --plan` helps to choose"
+            f"--seeds is {args.seeds}, but must be at least {GATE.min_seeds}; `dcgan baseline --plan` helps to choose"
         )
     _check_repository(str(args.output))
     baseline = _measure(args.seeds, args.set_param, str(args.output))
@@ -110,7 +110,7 @@ def _run_of_seed(seed: int, changes: list[str], revision: str) -> Run:
     run = read_run_at(GATE, name, commit)
     if run.seed != seed:
         raise UserError(
-            f"experiment {name} was trained with seed {run.seed} and not {seed}; remove it: dvc exp remove {name}"
+            f"experiment {name} was trained with seed {run.seed}, not {seed}; remove it: dvc exp remove {name}"
         )
     return run
 

@@ -62,7 +62,7 @@ class Baseline(_Record):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score over seeds as estimated from a reference, on the score's scale."""
+    """A score over seeds as estimated from a reference, on the score's scale (see GatedScore)."""
 
     mean: float
     std: float
@@ -176,7 +176,7 @@ def reference_from_baseline(settings: GateSettings, baseline: Baseline, label: s
         if len(found) < settings.min_seeds or (score.scale == "log" and min(found) <= 0):
             raise NotComparable(
                 f"{label}: the gated score {score.name} needs at least {settings.min_seeds} values"
-                f"{' above 0' if score.scale == 'log' else ''} and has {found}; measure a new baseline: "
+                f"{' above 0' if score.scale == 'log' else ''}, but has {found}; measure a new baseline: "
                 f"`{settings.baseline_command}`"
             )
     return Reference(label, values, values, baseline.seeds, baseline.context, baseline.versions)

@@ -21,12 +21,13 @@ def failure_probability(
 
     The estimated standard deviation follows a scaled chi distribution, independent of the means: this is the normal
     probability of exceeding the limit, averaged over that distribution on a grid. Without a floor it is the tail of
-    the noncentral t distribution (scipy.stats.nct), which cannot include one.
+    the noncentral t distribution; `scipy.stats.nct` cannot include a floor.
 
     Args:
-        truth: mean and standard deviation taken for the true ones, and the numbers of runs that estimate them.
-        false_alarm_rate: that the limit is set for.
-        worse_by: how much worse the candidate truly is, on the scale; 0 for an unchanged model.
+        truth: mean and standard deviation, on the score's scale, taken as the true ones, and the numbers of runs that
+            estimate them.
+        false_alarm_rate: the rate used to set the limit.
+        worse_by: how much worse the candidate truly is, on the score's scale; 0 for an unchanged model.
     """
     freedom = truth.n_std - 1
     log_density = (freedom - 1) * np.log(ESTIMATED_STDS) - freedom * ESTIMATED_STDS**2 / 2
@@ -44,7 +45,7 @@ def target_size(settings: GateSettings, score: GatedScore, mean: float) -> float
 
 
 def power_of(settings: GateSettings, reference: Reference, n_candidate: int) -> Power:
-    """Both figures for a comparison with this reference, whose measured spreads are taken for the true ones.
+    """Both figures for a comparison with this reference, whose measured spreads are taken as the true ones.
 
     The false-alarm rate is the sum over the gated scores, an upper bound whatever their correlation (Bonferroni). The
     detection power counts only the score of the target regression, though such a model is likely to fail on others too.

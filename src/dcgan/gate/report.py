@@ -9,8 +9,6 @@ from dcgan.gate.baseline import Baseline, Power, Reference
 from dcgan.gate.compare import Comparison, ScoreComparison
 from dcgan.gate.settings import GateSettings, TargetRegression
 
-TOO_FEW_SEEDS = "Too few seeds to detect that: give more candidate seeds, or measure a larger baseline."
-
 
 @dataclass(frozen=True)
 class Table:
@@ -45,7 +43,7 @@ class Report:
 def comparison_report(settings: GateSettings, comparison: Comparison, power: Power, versions: dict[str, str]) -> Report:
     """The verdict, gated scores, reported scores, error rates, and library versions that differ."""
     names = ", ".join(f"{run.source} (seed {run.seed})" for run in comparison.candidates)
-    header = ["score", "better", "baseline", "candidate", "fails", "verdict"]
+    header = ["score", "better", "baseline", "candidate", "fails if", "verdict"]
     parts: list[str | Table] = [
         f"{names} against {comparison.reference.label}.",
         Table(header, [_gated_row(compared) for compared in comparison.scores]),
@@ -54,7 +52,7 @@ def comparison_report(settings: GateSettings, comparison: Comparison, power: Pow
         parts.append(Table(["reported only", "baseline", "candidate"], reported))
     parts.append(_power_sentence(settings, power))
     if not comparison.failed and not settings.target.is_detected(power.detection_power):
-        parts.append(TOO_FEW_SEEDS)
+        parts.append(_too_few_seeds(settings.target))
     if differing := _differing_versions(comparison.reference, versions):
         parts.append(f"Library versions that differ from the baseline's (reported only): {', '.join(differing)}.")
     return Report(f"Gate: {'REGRESSION' if comparison.failed else 'fine'}", parts)
@@ -72,7 +70,7 @@ def baseline_report(settings: GateSettings, baseline: Baseline) -> Report:
         *(_power_sentence(settings, power) for power in baseline.power),
     ]
     if not settings.target.is_detected(baseline.power[-1].detection_power):
-        parts.append(TOO_FEW_SEEDS)
+        parts.append(_too_few_seeds(settings.target))
     return Report(f"Baseline: {len(baseline.seeds)} seeds ({seeds}) at {baseline.revision[:12]}", parts)
 
 
@@ -84,6 +82,10 @@ def _power_sentence(settings: GateSettings, power: Power) -> str:
         f"{100 * power.detection_power:.1f} % for {target_text(settings.target)} "
         f"(target: {100 * settings.target.target_power:.0f} %)."
     )
+
+
+def _too_few_seeds(target: TargetRegression) -> str:
+    return f"Too few seeds to detect {target_text(target)} reliably: give more candidate seeds, or measure a larger baseline."
 
 
 def target_text(target: TargetRegression) -> str:

@@ -10,7 +10,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class GatedScore:
-    """A score that can fail a run, and the smallest difference that matters, whatever the noise."""
+    """A score that can fail a run, and the smallest difference that matters, whatever the noise.
+
+    The score's scale, on which means and differences are taken, is linear (its own unit) or log (its natural logarithm).
+    """
 
     name: str
     direction: Literal["lower", "higher"]  # which is better
@@ -31,7 +34,7 @@ class GatedScore:
         return np.exp(value) if self.scale == "log" else value
 
     def floor(self, center: float) -> float:
-        """Smallest difference that matters, on the scale, for a baseline whose mean on the scale is `center`."""
+        """Smallest difference that matters, on the score's scale, for a baseline mean `center` on that scale."""
         value = abs(float(self.from_scale(center)))
         smallest = max(self.absolute, self.relative * value)
         return float(np.log1p(smallest / value)) if self.scale == "log" else smallest
@@ -81,5 +84,5 @@ class GateSettings:
         return [score for score in self.scores if score.only_if is None or context[score.only_if]]
 
     def false_alarm_rate_per_score(self, context: Mapping[str, Any]) -> float:
-        """An equal part for each gated score, so that the sum holds whatever their correlation (Bonferroni)."""
+        """The total divided by the number of gated scores: an upper bound whatever their correlation (Bonferroni)."""
         return self.false_alarm_rate / len(self.gated(context))
