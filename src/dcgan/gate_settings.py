@@ -1,7 +1,7 @@
 """This project's settings of the regression check (docs/gate.md). The gated scores and their limits: dcgan.scores."""
 
 from dcgan import paths
-from dcgan.gate.thresholds import Damage, GatedScore, GateSettings
+from dcgan.gate.settings import GatedScore, GateSettings, TargetRegression
 from dcgan.scores import SCORES
 
 GATE = GateSettings(
@@ -35,7 +35,7 @@ GATE = GateSettings(
         "device": "training.device",  # its type: cpu, cuda
         "precision": "training.precision",
     },
-    damage=Damage("relative_fid", factor=1.5, wanted_power=0.9),
+    target=TargetRegression("relative_fid", factor=1.5, target_power=0.9),
     # Below 1 in 100, because scores are not exactly normal over seeds and heavier tails fail more often.
     false_alarm_rate=0.009,
     ignored_suffixes=("_real",),  # the score of real data: a property of the measurement

@@ -157,7 +157,7 @@ def test_the_real_command_refuses_in_one_line_what_is_not_comparable(repository)
     command = [sys.executable, "-m", "dcgan.cli", "check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "images is 20000 and not 720000" in done.stderr
+    assert "images is 20000 in metrics/evaluate.json but 720000 in metrics/baseline.json" in done.stderr
 
 
 def test_a_fine_run_shows_its_table_and_both_error_rates(repository, capsys):
@@ -170,7 +170,7 @@ def test_a_fine_run_shows_its_table_and_both_error_rates(repository, capsys):
         "| recall | higher |",
         "| kid_x1000 |",
         " % (at most 0.9 %), detection power ",
-        " % for relative_fid worse by 50 % (wanted: 90 %)",
+        " % for relative_fid worse by 50 % (target: 90 %)",
     ):
         assert text in out
     assert "fid_real" not in out  # a property of the extractor, not of the model
@@ -230,7 +230,7 @@ def test_scores_of_another_training_in_the_same_folder_are_not_comparable(reposi
     """A copy of the long run's scores beside those of the default."""
     longer = write_run(repository.parent / "long", {"images": 3_000_000, "generator_width": 32})
     longer.rename(repository / "metrics" / "long_run.json")
-    assert "images is 3000000 and not 720000" in refused(capsys, "metrics/long_run.json")
+    assert "images is 3000000 in metrics/long_run.json but 720000 in" in refused(capsys, "metrics/long_run.json")
 
 
 def test_another_network_is_comparable(repository, capsys):
@@ -250,7 +250,7 @@ def test_a_score_that_is_not_finite_is_refused(repository, capsys, name, value):
 @pytest.mark.parametrize(("value", "shown"), [(10**400, "an integer of 401 digits"), (-1e308, "-1e+308")])
 def test_a_score_too_large_to_compute_with_is_refused(repository, capsys, name, value, shown):
     write_run(repository / "metrics", **{name: value})
-    assert f"{name} is {shown} and must be a number of at most 1e+100" in refused(capsys)
+    assert f"{name} is {shown}, but must be a number of at most 1e+100" in refused(capsys)
 
 
 @pytest.mark.parametrize(

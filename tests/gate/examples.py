@@ -8,7 +8,7 @@ import numpy as np
 
 from dcgan.gate.baseline import Reference, build_baseline, reference_from_baseline
 from dcgan.gate.runs import Run
-from dcgan.gate.thresholds import Damage, GatedScore, GateSettings
+from dcgan.gate.settings import GatedScore, GateSettings, TargetRegression
 
 SETTINGS = GateSettings(
     scores_file=Path("results/scores.json"),
@@ -22,7 +22,7 @@ SETTINGS = GateSettings(
     ),
     seed="trained.seed",
     context={"data": "measured_on.data.sha256", "labeled": "labeled", "epochs": "trained.epochs"},
-    damage=Damage("distance", factor=1.5, wanted_power=0.9),
+    target=TargetRegression("distance", factor=1.5, target_power=0.9),
     false_alarm_rate=0.009,
     ignored_suffixes=("_of_the_data",),
     libraries=("numpy",),
@@ -53,9 +53,9 @@ def drawn_run(seed: int, generator: np.random.Generator) -> Run:
     return run_with(seed, **scores)
 
 
-def damaged(run: Run) -> Run:
-    """The run with the damage that the settings name."""
-    return replace(run, scores={**run.scores, "distance": SETTINGS.damage.factor * run.scores["distance"]})
+def regressed(run: Run) -> Run:
+    """The run after the target regression of the settings."""
+    return replace(run, scores={**run.scores, "distance": SETTINGS.target.factor * run.scores["distance"]})
 
 
 def reference_of(runs: list[Run], settings: GateSettings = SETTINGS) -> Reference:

@@ -7,7 +7,9 @@ from gate.examples import SETTINGS, reference, run_with
 from dcgan.gate.baseline import build_baseline
 from dcgan.gate.compare import compare
 from dcgan.gate.power import power_of, powers_of
-from dcgan.gate.report import TOO_FEW_SEEDS, Report, baseline_report, comparison_json, comparison_report
+from dcgan.gate.report import Report, baseline_report, comparison_json, comparison_report
+
+TOO_FEW_SEEDS = "Too few seeds to detect distance worse by 50 % reliably: "
 
 
 def cells(text: str, name: str) -> list[str]:
@@ -49,7 +51,7 @@ def test_the_error_rates_are_those_of_the_comparison():
     text = report(run_with(20), run_with(21), baseline=baseline).text()
     assert (
         f"With 2 candidate seeds: false-alarm rate {100 * power.false_alarm_rate:.2f} % (at most 0.9 %), detection "
-        f"power {100 * power.detection_power:.1f} % for distance worse by 50 % (wanted: 90 %)."
+        f"power {100 * power.detection_power:.1f} % for distance worse by 50 % (target: 90 %)."
     ) in text
 
 
@@ -72,7 +74,7 @@ def test_text_for_a_terminal_has_aligned_columns():
         "better",
         "baseline",
         "candidate",
-        "fails",
+        "fails if",
         "verdict",
     ]
     assert all(row[start - 1] == " " and row[start] != " " for row in rows for start in starts[1:])

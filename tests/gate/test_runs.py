@@ -26,9 +26,9 @@ def test_scores_of_other_context_need_no_condition():
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"distance": float("nan")}, "distance is nan and must be"),
-        ({"speed": float("inf")}, "speed is inf and must be"),
-        ({"speed": -(10**400)}, "speed is an integer of 401 digits and must be"),
+        ({"distance": float("nan")}, "distance is nan, but must be"),
+        ({"speed": float("inf")}, "speed is inf, but must be"),
+        ({"speed": -(10**400)}, "speed is an integer of 401 digits, but must be"),
         ({"distance": 0.0}, "must be above 0"),
         ({"accuracy": None}, "accuracy is missing or not a number"),
         ({"measured_on": {}}, "the scores of here have no measured_on.data.sha256"),
@@ -60,5 +60,7 @@ def test_seeds_must_be_new_and_different():
 
 def test_another_context_is_refused_with_all_that_differs():
     other = replace(run_with(1), context={**CONTEXT, "epochs": 1, "data": "cd"})
-    with pytest.raises(NotComparable, match="in run 1, data is 'cd' and not 'ab', epochs is 1 and not 90 as in seeds"):
+    with pytest.raises(
+        NotComparable, match="data is 'cd' in run 1 but 'ab' in seeds, epochs is 1 in run 1 but 90 in seeds"
+    ):
         check_context(SETTINGS, other, CONTEXT, "seeds")

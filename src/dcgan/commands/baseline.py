@@ -8,7 +8,7 @@ import sys
 
 from dcgan.gate.baseline import Baseline, build_baseline, reference_from_baseline
 from dcgan.gate.power import plan, powers_of
-from dcgan.gate.report import Report, Table, baseline_report, damage_text
+from dcgan.gate.report import Report, Table, baseline_report, target_text
 from dcgan.gate.revisions import experiments, git, library_versions, read_run_at, resolve
 from dcgan.gate.runs import Run
 from dcgan.gate_settings import GATE
@@ -48,9 +48,9 @@ def run(args: argparse.Namespace) -> None:
     if args.plan:
         _print(_plan_report())
         return
-    if args.seeds < GATE.fewest_seeds:
+    if args.seeds < GATE.min_seeds:
         raise UserError(
-            f"--seeds is {args.seeds} and must be at least {GATE.fewest_seeds}; `dcgan baseline --plan` helps to choose"
+            f"--seeds is {args.seeds}, but must be at least {GATE.min_seeds}; `dcgan baseline --plan` helps to choose"
         )
     _check_repository(str(args.output))
     baseline = _measure(args.seeds, args.set_param, str(args.output))
@@ -69,10 +69,10 @@ def _plan_report() -> Report:
         for n, m, powers in plan(GATE, PLANNED_BASELINES, PLANNED_CANDIDATES, PLANNED_SPREADS)
     ]
     explanation = (
-        f"By the spread of {GATE.damage.score} over seeds (std / mean). "
+        f"By the spread of {GATE.target.score} over seeds (std / mean). "
         f"False-alarm rate: at most {100 * GATE.false_alarm_rate:.2g} %, with any number of seeds."
     )
-    return Report(f"Detection power for {damage_text(GATE.damage)}", [explanation, Table(header, rows)])
+    return Report(f"Detection power for {target_text(GATE.target)}", [explanation, Table(header, rows)])
 
 
 def _measure(count: int, changes: list[str], label: str) -> Baseline:
@@ -110,7 +110,7 @@ def _run_of_seed(seed: int, changes: list[str], revision: str) -> Run:
     run = read_run_at(GATE, name, commit)
     if run.seed != seed:
         raise UserError(
-            f"experiment {name} was trained with seed {run.seed} and not {seed}; remove it: dvc exp remove {name}"
+            f"experiment {name} was trained with seed {run.seed}, not {seed}; remove it: dvc exp remove {name}"
         )
     return run
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from dcgan.gate.runs import LARGEST, NotComparable, Run, check_context, check_seeds
-from dcgan.gate.thresholds import GatedScore, GateSettings
+from dcgan.gate.runs import MAX_MAGNITUDE, NotComparable, Run, check_context, check_seeds
+from dcgan.gate.settings import GatedScore, GateSettings
 from dcgan.support.errors import UserError
 
 
@@ -15,7 +15,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-Number = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-MAX_MAGNITUDE, le=MAX_MAGNITUDE)]
 
 
 class BaselineScore(_Record):
@@ -27,11 +27,11 @@ class BaselineScore(_Record):
 
 
 class Power(_Record):
-    """What a comparison with so many candidate seeds is worth (dcgan.gate.power)."""
+    """Error rates of a comparison with this number of candidate seeds (dcgan.gate.power)."""
 
     candidate_seeds: int
     false_alarm_rate: Number  # fraction of unchanged models that fail: an upper bound
-    detection_power: Number  # fraction of models with the damage of the settings that fail
+    detection_power: Number  # fraction of models that regressed by the target amount and fail
 
 
 class Baseline(_Record):
@@ -62,7 +62,7 @@ class Baseline(_Record):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score over seeds as estimated from a reference, on the score's scale."""
+    """A score over seeds as estimated from a reference, on the score's scale (see GatedScore)."""
 
     mean: float
     std: float
@@ -103,8 +103,8 @@ def build_baseline(
         UserError: too few runs.
         NotComparable: a seed twice, runs of different contexts.
     """
-    if len(runs) < settings.fewest_seeds:
-        raise UserError(f"a baseline of {len(runs)} runs has no usable spread; give at least {settings.fewest_seeds}")
+    if len(runs) < settings.min_seeds:
+        raise UserError(f"a baseline of {len(runs)} runs has no usable spread; give at least {settings.min_seeds}")
     check_seeds(runs, taken=[])
     for run in runs[1:]:
         check_context(settings, run, runs[0].context, runs[0].source)
@@ -173,10 +173,10 @@ def reference_from_baseline(settings: GateSettings, baseline: Baseline, label: s
     values = {name: score.values for name, score in baseline.scores.items()}
     for score in settings.gated(baseline.context):
         found = values.get(score.name, [])
-        if len(found) < settings.fewest_seeds or (score.scale == "log" and min(found) <= 0):
+        if len(found) < settings.min_seeds or (score.scale == "log" and min(found) <= 0):
             raise NotComparable(
-                f"{label}: the gated score {score.name} needs at least {settings.fewest_seeds} values"
-                f"{' above 0' if score.scale == 'log' else ''} and has {found}; measure a new baseline: "
+                f"{label}: the gated score {score.name} needs at least {settings.min_seeds} values"
+                f"{' above 0' if score.scale == 'log' else ''}, but has {found}; measure a new baseline: "
                 f"`{settings.baseline_command}`"
             )
     return Reference(label, values, values, baseline.seeds, baseline.context, baseline.versions)

@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 
 from dcgan.gate.baseline import Estimate, Reference
 from dcgan.gate.runs import NotComparable, Run, check_context, check_seeds
-from dcgan.gate.thresholds import GatedScore, GateSettings
+from dcgan.gate.settings import GatedScore, GateSettings
 
 Verdict = Literal["improved", "same", "worse within noise", "REGRESSION"]
 
@@ -46,11 +46,11 @@ def tolerance(score: GatedScore, reference: Estimate, n_candidate: int, false_al
     """How much worse than the reference's mean a candidate's mean may be, on the score's scale.
 
     A one-sided prediction interval for the mean of n_candidate further runs, t-quantile * std * sqrt(1 / n_mean +
-    1 / n_candidate), at least the score's floor (Hahn & Meeker, Statistical Intervals, 1991). It takes the runs to be
-    independent and normal on the scale. An array as `reference.std` gives an array.
+    1 / n_candidate), at least the score's floor (Hahn & Meeker, Statistical Intervals, 1991). It assumes that the
+    runs are independent and normal on that scale. An array as `reference.std` gives an array.
 
     Args:
-        false_alarm_rate: of this score alone.
+        false_alarm_rate: the rate for this score alone.
     """
     quantile = stdtrit(reference.n_std - 1, 1 - false_alarm_rate)
     noise = quantile * reference.std * noise_factor(reference.n_mean, n_candidate)
@@ -58,7 +58,7 @@ def tolerance(score: GatedScore, reference: Estimate, n_candidate: int, false_al
 
 
 def verdict_of(worse_by: float, allowed: float, floor: float) -> Verdict:
-    """`worse_by` on the scale, positive is worse. Only more than `allowed` is a regression."""
+    """All three on the score's scale; a positive `worse_by` is worse. Only more than `allowed` is a regression."""
     if worse_by > allowed:
         return "REGRESSION"
     if worse_by > floor:

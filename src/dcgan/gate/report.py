@@ -7,9 +7,7 @@ import numpy as np
 
 from dcgan.gate.baseline import Baseline, Power, Reference
 from dcgan.gate.compare import Comparison, ScoreComparison
-from dcgan.gate.thresholds import Damage, GateSettings
-
-TOO_FEW_SEEDS = "Too few seeds to detect that: give more candidate seeds, or measure a larger baseline."
+from dcgan.gate.settings import GateSettings, TargetRegression
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Report:
 def comparison_report(settings: GateSettings, comparison: Comparison, power: Power, versions: dict[str, str]) -> Report:
     """The verdict, gated scores, reported scores, error rates, and library versions that differ."""
     names = ", ".join(f"{run.source} (seed {run.seed})" for run in comparison.candidates)
-    header = ["score", "better", "baseline", "candidate", "fails", "verdict"]
+    header = ["score", "better", "baseline", "candidate", "fails if", "verdict"]
     parts: list[str | Table] = [
         f"{names} against {comparison.reference.label}.",
         Table(header, [_gated_row(compared) for compared in comparison.scores]),
@@ -53,8 +51,8 @@ def comparison_report(settings: GateSettings, comparison: Comparison, power: Pow
     if reported := _reported_rows(comparison):
         parts.append(Table(["reported only", "baseline", "candidate"], reported))
     parts.append(_power_sentence(settings, power))
-    if not comparison.failed and not settings.damage.is_detected(power.detection_power):
-        parts.append(TOO_FEW_SEEDS)
+    if not comparison.failed and not settings.target.is_detected(power.detection_power):
+        parts.append(_too_few_seeds(settings.target))
     if differing := _differing_versions(comparison.reference, versions):
         parts.append(f"Library versions that differ from the baseline's (reported only): {', '.join(differing)}.")
     return Report(f"Gate: {'REGRESSION' if comparison.failed else 'fine'}", parts)
@@ -71,23 +69,27 @@ def baseline_report(settings: GateSettings, baseline: Baseline) -> Report:
         Table(["score", "better", "mean", "std", "std / mean"], rows),
         *(_power_sentence(settings, power) for power in baseline.power),
     ]
-    if not settings.damage.is_detected(baseline.power[-1].detection_power):
-        parts.append(TOO_FEW_SEEDS)
+    if not settings.target.is_detected(baseline.power[-1].detection_power):
+        parts.append(_too_few_seeds(settings.target))
     return Report(f"Baseline: {len(baseline.seeds)} seeds ({seeds}) at {baseline.revision[:12]}", parts)
 
 
 def _power_sentence(settings: GateSettings, power: Power) -> str:
-    """False-alarm rate and detection power of a comparison with so many candidate seeds."""
+    """False-alarm rate and detection power of a comparison with this number of candidate seeds."""
     return (
         f"With {power.candidate_seeds} candidate seed{'s' if power.candidate_seeds > 1 else ''}: false-alarm rate "
         f"{100 * power.false_alarm_rate:.2f} % (at most {100 * settings.false_alarm_rate:.2g} %), detection power "
-        f"{100 * power.detection_power:.1f} % for {damage_text(settings.damage)} "
-        f"(wanted: {100 * settings.damage.wanted_power:.0f} %)."
+        f"{100 * power.detection_power:.1f} % for {target_text(settings.target)} "
+        f"(target: {100 * settings.target.target_power:.0f} %)."
     )
 
 
-def damage_text(damage: Damage) -> str:
-    return f"{damage.score} worse by {abs(100 * (damage.factor - 1)):.0f} %"
+def _too_few_seeds(target: TargetRegression) -> str:
+    return f"Too few seeds to detect {target_text(target)} reliably: give more candidate seeds, or measure a larger baseline."
+
+
+def target_text(target: TargetRegression) -> str:
+    return f"{target.score} worse by {abs(100 * (target.factor - 1)):.0f} %"
 
 
 def comparison_json(comparison: Comparison, power: Power) -> dict[str, Any]:

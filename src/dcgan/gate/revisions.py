@@ -9,7 +9,7 @@ from typing import Any
 
 from dcgan.gate.baseline import Reference, parse_baseline, reference_from_run
 from dcgan.gate.runs import Run, parse_run
-from dcgan.gate.thresholds import GateSettings
+from dcgan.gate.settings import GateSettings
 from dcgan.support.errors import UserError
 from dcgan.support.files import read_json
 

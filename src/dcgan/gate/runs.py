@@ -1,13 +1,13 @@
-"""One training with its scores, and whether it can be compared with others at all."""
+"""One training run with its scores, and whether it can be compared with others at all."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dcgan.gate.thresholds import GatedScore, GateSettings
+from dcgan.gate.settings import GatedScore, GateSettings
 from dcgan.support.errors import UserError
 
-LARGEST = 1e100  # of a score's magnitude: a larger one is an error, and the square of its spread could overflow
+MAX_MAGNITUDE = 1e100  # a larger score is an error, and the square of its spread could overflow
 
 
 class NotComparable(UserError):
@@ -16,7 +16,7 @@ class NotComparable(UserError):
 
 @dataclass(frozen=True)
 class Run:
-    """One training with its scores, as its scores file has them."""
+    """One training run: the content of its scores file."""
 
     source: str  # a file, a DVC experiment or a Git revision
     seed: int
@@ -68,10 +68,10 @@ def _finite_scores(settings: GateSettings, source: str, content: dict[str, Any])
     for name, value in content.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or name.endswith(settings.ignored_suffixes):
             continue
-        if not abs(value) <= LARGEST:  # true of NaN, too
+        if not abs(value) <= MAX_MAGNITUDE:  # true of NaN, too
             raise UserError(
-                f"{source}: {name} is {_shown(value)} and must be a number of at most {LARGEST:g}; look at what was "
-                "evaluated"
+                f"{source}: {name} is {_shown(value)}, but must be a number of at most {MAX_MAGNITUDE:g}; look at "
+                "what was evaluated"
             )
         scores[name] = float(value)
     return scores
@@ -88,7 +88,7 @@ def _check_gated(source: str, score: GatedScore, scores: dict[str, float]) -> No
         )
     if score.scale == "log" and scores[score.name] <= 0:
         raise UserError(
-            f"{source}: {score.name} is {scores[score.name]} and must be above 0 (it is compared on a log scale); "
+            f"{source}: {score.name} is {scores[score.name]}, but must be above 0 (it is compared on a log scale); "
             "look at what was evaluated"
         )
 
@@ -122,12 +122,12 @@ def check_context(settings: GateSettings, run: Run, context: Mapping[str, Any], 
         NotComparable: names each key of the context that differs, with both values.
     """
     differing = [
-        f"{name} is {run.context[name]!r} and not {context[name]!r}"
+        f"{name} is {run.context[name]!r} in {run.source} but {context[name]!r} in {label}"
         for name in settings.context
         if run.context[name] != context[name]
     ]
     if differing:
         raise NotComparable(
-            f"not comparable: in {run.source}, {', '.join(differing)} as in {label}; run with the same settings, "
-            f"or measure a baseline for the new ones: `{settings.baseline_command}`"
+            f"not comparable: {', '.join(differing)}; run with the same settings, or measure "
+            f" a baseline for the new ones: `{settings.baseline_command}`"
         )

@@ -10,7 +10,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class GatedScore:
-    """A score that can fail a run, and the smallest difference that matters, whatever the noise."""
+    """A score that can fail a run, and the smallest difference that matters, whatever the noise.
+
+    The score's scale, on which means and differences are taken, is linear (its own unit) or log (its natural logarithm).
+    """
 
     name: str
     direction: Literal["lower", "higher"]  # which is better
@@ -31,22 +34,22 @@ class GatedScore:
         return np.exp(value) if self.scale == "log" else value
 
     def floor(self, center: float) -> float:
-        """Smallest difference that matters, on the scale, for a baseline whose mean on the scale is `center`."""
+        """Smallest difference that matters, on the score's scale, for a baseline mean `center` on that scale."""
         value = abs(float(self.from_scale(center)))
         smallest = max(self.absolute, self.relative * value)
         return float(np.log1p(smallest / value)) if self.scale == "log" else smallest
 
 
 @dataclass(frozen=True)
-class Damage:
-    """The damage that the gate is meant to detect, as the value of one score times a factor."""
+class TargetRegression:
+    """The regression that the gate must detect: one score multiplied by a factor."""
 
     score: str  # a gated score without `only_if`
     factor: float  # above 1 where lower is better, else below 1
-    wanted_power: float  # the fraction of such runs that must fail
+    target_power: float  # fraction of models that regressed by this much and must fail
 
     def is_detected(self, power: float) -> bool:
-        return power >= self.wanted_power
+        return power >= self.target_power
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class GateSettings:
     run. Keys in it are dotted where nested, as in `dvc metrics show`.
 
     Raises:
-        ValueError: `damage` names a score that is not always gated.
+        ValueError: `target` names a score that is not always gated.
     """
 
     scores_file: Path  # a JSON object; its numbers are the scores
@@ -66,20 +69,20 @@ class GateSettings:
     scores: tuple[GatedScore, ...]
     seed: str  # key of the training seed
     context: Mapping[str, str]  # name -> key; equal in both runs, or their scores do not mean the same thing
-    damage: Damage
+    target: TargetRegression
     false_alarm_rate: float  # fraction of unchanged models that may fail, over all gated scores together
-    fewest_seeds: int = 3  # the spread of two runs says next to nothing
+    min_seeds: int = 3  # a standard deviation from two runs is too uncertain to be useful
     ignored_suffixes: tuple[str, ...] = ()  # of numbers in scores_file that are no scores of the model
     libraries: tuple[str, ...] = ()  # packages whose versions are reported beside a comparison
 
     def __post_init__(self) -> None:
-        if self.damage.score not in [score.name for score in self.scores if score.only_if is None]:
-            raise ValueError(f"damage.score is {self.damage.score!r} and must be a gated score without only_if")
+        if self.target.score not in [score.name for score in self.scores if score.only_if is None]:
+            raise ValueError(f"target.score is {self.target.score!r}, but must be a gated score without only_if")
 
     def gated(self, context: Mapping[str, Any]) -> list[GatedScore]:
         """The scores that can fail a run of this context."""
         return [score for score in self.scores if score.only_if is None or context[score.only_if]]
 
     def false_alarm_rate_per_score(self, context: Mapping[str, Any]) -> float:
-        """An equal part for each gated score, so that the sum holds whatever their correlation (Bonferroni)."""
+        """The total divided by the number of gated scores: an upper bound whatever their correlation (Bonferroni)."""
         return self.false_alarm_rate / len(self.gated(context))
