@@ -163,15 +163,25 @@ def test_a_kill_before_the_run_log_exists_leaves_no_second_one(clone):
     assert [run_log.status for run_log in RunLog.all(clone)] == ["FINISHED"]
 
 
-def test_the_process_has_ended_as_soon_as_the_session_is_finished(clone):
-    """DVC considers a stage done only then: a kill between the two would repeat it in a second run log."""
-    process = start(clone)
-    wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
-    wait_for(lambda: not list(clone.glob(".dcgan/runs/*")))
-    time.sleep(0.2)  # os._exit takes a millisecond, interpreter shutdown over half a second
+def test_a_finished_training_whose_outputs_dvc_did_not_record_is_not_repeated(clone, expected):
+    """DVC was killed between the trainer's end and dvc.lock: its next run deletes the outputs and repeats the stage.
+
+    DVC considers a stage done only when its process has ended: os._exit takes a millisecond, and interpreter shutdown
+    would take over half a second.
+    """
+    process = start(clone, DVC_STAGE="train")
+    wait_for(lambda: list(clone.glob(".dcgan/runs/*/finished.json")))
+    time.sleep(0.2)
     process.kill()
     process.communicate()
     assert process.returncode == 0
+    for name in expected:
+        (clone / name).unlink()
+    again = start(clone, DVC_STAGE="train")
+    output, _ = again.communicate()
+    assert again.returncode == 0, output
+    assert "writing its outputs from the last checkpoint" in output
+    check_nothing_lost(clone, expected)
 
 
 @pytest.mark.parametrize(
@@ -216,17 +226,22 @@ def trainers_of(folder: Path) -> list[int]:
     return found
 
 
-def test_a_second_trainer_is_refused_with_the_holder_of_the_lock(clone):
-    change_params(clone, {"train": {"images": 480_000}})  # takes longer than the second one waits
-    first = start(clone)
+def test_a_second_trainer_waits_and_uses_the_result_of_the_first(clone, expected, template, tmp_path):
+    """Two queued experiments that differ in their evaluation: each has its workspace, both share the local state."""
+    workspace = tmp_path / "workspace"
+    subprocess.run(["cp", "-r", template, workspace], check=True)
+    first = start(clone, DVC_STAGE="train")
     wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
-    second = start(clone)
-    output, _ = second.communicate(timeout=60)
-    assert second.returncode == 2
-    assert f"process {first.pid}" in output
-    assert first.poll() is None
-    first.kill()
+    second = start(workspace, DVC_STAGE="train", DVC_ROOT=str(clone))
+    output, _ = second.communicate(timeout=120)
+    assert second.returncode == 0, output
+    assert f"waiting: the same training is held by process {first.pid} " in output
+    assert "writing its outputs from the last checkpoint" in output
     first.communicate()
+    assert first.returncode == 0
+    assert outputs_of(workspace) == expected
+    assert not (workspace / ".dcgan").exists()
+    check_nothing_lost(clone, expected)
 
 
 @pytest.mark.parametrize(

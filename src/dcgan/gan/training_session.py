@@ -27,6 +27,7 @@ from dcgan.support.files import sha256
 from dcgan.support.lock import Lock, Taken, hold
 from dcgan.support.stop_signals import Interrupted, StopRequest, stop_requests
 
+RUN_LOG_ID = "run_log"
 LOCK_CHECK_EVERY_S = 1.0
 SAY_WAITING_AFTER_S = 1.0  # `dcgan clean` holds a lock for less
 
@@ -41,7 +42,7 @@ class TrainingSession:
     @property
     def run_log_id_file(self) -> Path:
         """File with the id of this training's run log, which a resumed training continues."""
-        return self.folder / "run_log"
+        return self.folder / RUN_LOG_ID
 
     def finish_and_exit(self) -> NoReturn:
         """Note that the outputs are complete, and exit with status 0.
@@ -80,6 +81,17 @@ def training_session(state: Path, fingerprint: str, workspace: Path) -> Iterator
 
 def session_folder(state: Path, fingerprint: str) -> Path:
     return state / "runs" / fingerprint
+
+
+def session_folders(state: Path) -> list[Path]:
+    """Those of all trainings that were interrupted, are running, or are finished."""
+    return sorted(path for path in (state / "runs").glob("*") if path.is_dir())
+
+
+def run_log_id(folder: Path) -> str | None:
+    """The id of the run log that the training in a session's folder writes to; None if it has none yet."""
+    path = folder / RUN_LOG_ID
+    return path.read_text() if path.exists() else None
 
 
 def lock_path(state: Path, fingerprint: str) -> Path:
@@ -123,7 +135,7 @@ def _is_finished(folder: Path, workspace: Path) -> bool:
 
 def _remove_obsolete(state: Path) -> None:
     """Remove the folders of finished trainings that nobody needs any more."""
-    for folder in session_folder(state, "*").parent.glob("*"):
+    for folder in session_folders(state):
         finished = read_finished(folder)
         if finished and is_obsolete(finished):
             with suppress(Taken), hold(lock_path(state, folder.name), "removing a finished training", wait=0):
