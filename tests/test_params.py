@@ -89,8 +89,8 @@ def test_clusters_are_limited_over_all_classes(tmp_path, conditional, largest):
     [
         ("", r"is empty, but every key is required; restore it: git checkout params\.yaml"),
         ("# only a comment", "is empty"),
-        ("- a list", "is a list and must be the sections download, model, train, sample, evaluate"),
-        ("just text", "is a str and must be the sections"),
+        ("- a list", "is a list, but must be the sections download, model, train, sample, evaluate"),
+        ("just text", "is a str, but must be the sections"),
         ("train: [", r"is not valid YAML \(.*, line 1\)"),
     ],
 )
@@ -120,7 +120,7 @@ ROOMY = {
     "model": {"minibatch_std": False, "conditional": False},
     "sample": {"count": 20_000},
 }
-LARGEST_SEED = 2**31 - 1
+MAX_SEED = 2**31 - 1
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ LARGEST_SEED = 2**31 - 1
         ("model.latent_size", 1, 2, 4096, 4097),
         ("model.generator_width", 0, 1, 1024, 1025),
         ("model.discriminator_width", 0, 1, 1024, 1025),
-        ("train.seed", -1, 0, LARGEST_SEED, LARGEST_SEED + 1),
+        ("train.seed", -1, 0, MAX_SEED, MAX_SEED + 1),
         ("train.images", 63, 64, 10**12, float("inf")),
         ("train.batch_size", 1, 2, 8192, 8193),
         ("train.learning_rate", 0, 1e-300, 1 - 1e-9, 1),
@@ -142,10 +142,10 @@ LARGEST_SEED = 2**31 - 1
         ("train.ema_half_life", -1e-9, 0, 1e12, float("inf")),
         ("train.workers", 0, 1, 64, 65),
         ("train.snapshots", 1, 2, 1000, 1001),
-        ("sample.seed", -1, 0, LARGEST_SEED, LARGEST_SEED + 1),
+        ("sample.seed", -1, 0, MAX_SEED, MAX_SEED + 1),
         ("sample.count", 19_999, 20_000, 1_000_000, 1_000_001),
         ("sample.threads", 0, 1, 64, 65),
-        ("evaluate.seed", -1, 0, LARGEST_SEED, LARGEST_SEED + 1),
+        ("evaluate.seed", -1, 0, MAX_SEED, MAX_SEED + 1),
         ("evaluate.images", 99, 100, 10_000, 10_001),
     ],
 )

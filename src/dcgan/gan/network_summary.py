@@ -55,7 +55,7 @@ def summarize(network: nn.Module, *inputs: Tensor) -> NetworkSummary:
     return NetworkSummary(names, tuple(received[0].shape[1:]), tuple(layers), parameters)
 
 
-def stages(summary: NetworkSummary) -> list[tuple[list[str], tuple[int, ...]]]:
+def diagram_blocks(summary: NetworkSummary) -> list[tuple[list[str], tuple[int, ...]]]:
     """The layers grouped for a diagram: each dense layer or convolution with the norm and the activation after it.
 
     Returns:
