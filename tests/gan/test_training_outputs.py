@@ -54,8 +54,8 @@ def test_metrics_and_figures_are_written_the_same_again(trained, written, tmp_pa
     assert {str(path) for path in found} == {
         "metrics/train.json",
         "metrics/curves.csv",
-        "metrics/history/images-000000000.png",
-        "metrics/history/images-000000320.png",
+        "metrics/progress/images-000000000.png",
+        "metrics/progress/images-000000320.png",
         "metrics/training/animation.gif",
         "metrics/training/curves.png",
         "metrics/training/networks.png",

@@ -140,7 +140,7 @@ def label_scores(
 
     Args:
         predicted, requested: integers [N], 0..9.
-        class_frequencies: of the ten labels, sum 1.
+        class_frequencies: frequency of each of the ten labels; they sum to 1.
     """
     wanted = np.array(class_frequencies) if requested is None else _frequencies(requested)
     scores = {"class_balance": 1 - float(np.abs(_frequencies(predicted) - wanted).sum()) / 2}

@@ -1,8 +1,8 @@
 """The feature extractor: a fixed digit network whose features FID, KID and the other feature scores compare.
 
 It was trained once (`dcgan feature-extractor`), is committed in `models/` and only read from then on: scores measured
-with different extractors are not comparable. Its metadata, beside the weights: recipe, accuracies, SHA-256, and the scores
-of real data.
+with different extractors are not comparable. Its metadata, beside the weights: recipe, accuracies, SHA-256, and the
+scores of real data.
 """
 
 from dataclasses import asdict, dataclass, replace

@@ -29,7 +29,8 @@ def with_real_scores(
     - Memorization: measured on the test images, since every training image is its own nearest one.
 
     Args:
-        seed: for drawing KID's subsets; use the evaluation's, as another one moves KID x 1000 of real digits by one or two.
+        seed: for drawing KID's subsets; use the evaluation's, as another one moves KID x 1000 of real digits by one or
+            two.
         inception_cache: folder for the Inception scores; None keeps the stored ones, which do not depend on the
             extractor.
     """

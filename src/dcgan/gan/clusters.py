@@ -1,7 +1,7 @@
 """Clusters of similar digits, on which both networks are conditioned.
 
-Latents have a single mode, handwriting has many: a seven may be narrow and slanted, or upright with a bar. Conditioning on
-clusters at their empirical frequency closes that gap (clusters as labels: Sage et al. 2018, Liu et al. 2020).
+Latents have a single mode, handwriting has many: a seven may be narrow and slanted, or upright with a bar. Conditioning
+on clusters at their empirical frequency closes that gap (clusters as labels: Sage et al. 2018, Liu et al. 2020).
 """
 
 import torch
