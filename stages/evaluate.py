@@ -14,7 +14,7 @@ from dcgan.paths import (
     REPORT,
     SAMPLE_IMAGES,
     SAMPLE_LABELS,
-    SCORES,
+    SCORES_FILE,
     TRAIN_METRICS,
     download_cache,
     root_folder,
@@ -52,7 +52,7 @@ def main() -> None:
     protocol = result.protocol | {"sample_seed": params.sample.seed, "class_mix": params.sample.class_mix}
     scores = {**result.scores, "protocol": protocol, "training": training}
     write_pictures(result, samples, train, test, extractor)
-    write_json(SCORES, scores)
+    write_json(SCORES_FILE, scores)
     write_atomic(REPORT, html_page(scores, Path()).encode())
     with publishing(root_folder()):
         log_evaluation(PIPELINE, root_folder(), Path(), params.model_dump())

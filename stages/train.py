@@ -47,9 +47,9 @@ def main() -> None:
         if not session.is_finished:
             run_log.log_tags(environment_tags() | machine | {"precision": precision, "workers": trainer.workers})
         with tracked(root, run_log):
-            progress = run_training(trainer, session.folder, run_log, session.stop)
+            history = run_training(trainer, session.folder, run_log, session.stop)
             write_networks(trainer, Path())
-            write_training_metrics(trainer, progress, resolved, Path())
+            write_training_metrics(trainer, history, resolved, Path())
             log_training(PIPELINE, run_log, Path(), params.model_dump())
         session.finish_and_exit()
 

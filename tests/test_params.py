@@ -36,15 +36,15 @@ def test_the_committed_parameters_are_valid():
         (lambda v: v["train"].pop("seed"), "train.seed is missing; every key is required"),
         (lambda v: v.pop("model"), "model is missing"),
         (lambda v: (v.pop("model"), v["train"].pop("seed")), "model, train.seed are missing; every key is required"),
-        (lambda v: v["train"].update(seed="one"), "train.seed is 'one' and should be a valid integer"),
-        (lambda v: v["train"].update(seed=True), "train.seed is True and should be a valid integer"),
-        (lambda v: v["model"].update(conditional="yes"), "model.conditional is 'yes' and should be a valid boolean"),
-        (lambda v: v["train"].update(learning_rate=0), "train.learning_rate is 0 and should be greater than 0"),
-        (lambda v: v["train"].update(beta1=1.0), "train.beta1 is 1.0 and should be less than 1"),
+        (lambda v: v["train"].update(seed="one"), "train.seed is 'one', but should be a valid integer"),
+        (lambda v: v["train"].update(seed=True), "train.seed is True, but should be a valid integer"),
+        (lambda v: v["model"].update(conditional="yes"), "model.conditional is 'yes', but should be a valid boolean"),
+        (lambda v: v["train"].update(learning_rate=0), "train.learning_rate is 0, but should be greater than 0"),
+        (lambda v: v["train"].update(beta1=1.0), "train.beta1 is 1.0, but should be less than 1"),
         (lambda v: v["train"].update(learning_rate=float("nan")), "train.learning_rate is nan"),
         (
             lambda v: v["train"].update(precision="fp16"),
-            "train.precision is 'fp16' and should be 'auto', 'bf16' or 'fp32'",
+            "train.precision is 'fp16', but should be 'auto', 'bf16' or 'fp32'",
         ),
         (
             lambda v: v["train"].update(batch_size=64, workers=3),
@@ -59,7 +59,7 @@ def test_the_committed_parameters_are_valid():
             lambda v: (v["sample"].update(count=1999), v["evaluate"].update(images=1000)),
             "sample.count (1999) must be at least twice evaluate.images (1000)",
         ),
-        (lambda v: v.update(train=None), "train is None and should be"),
+        (lambda v: v.update(train=None), "train is None, but should be"),
     ],
 )
 def test_every_mistake_is_one_clear_line(tmp_path, change, message):
@@ -80,7 +80,7 @@ def test_clusters_are_limited_over_all_classes(tmp_path, conditional, largest):
     with pytest.raises(UserError, match=rf"model\.clusters_per_class is {largest + 1} and .*{largest}") as caught:
         load(largest + 1)
     assert ("set model.conditional: false" in str(caught.value)) == conditional
-    with pytest.raises(UserError, match=r"model\.clusters_per_class is 0 and should be greater than or equal to 1"):
+    with pytest.raises(UserError, match=r"model\.clusters_per_class is 0, but should be greater than or equal to 1"):
         load(0)
 
 
@@ -89,8 +89,8 @@ def test_clusters_are_limited_over_all_classes(tmp_path, conditional, largest):
     [
         ("", r"is empty, but every key is required; restore it: git checkout params\.yaml"),
         ("# only a comment", "is empty"),
-        ("- a list", "is a list and must be the sections download, model, train, sample, evaluate"),
-        ("just text", "is a str and must be the sections"),
+        ("- a list", "is a list, but must be the sections download, model, train, sample, evaluate"),
+        ("just text", "is a str, but must be the sections"),
         ("train: [", r"is not valid YAML \(.*, line 1\)"),
     ],
 )
@@ -120,7 +120,7 @@ ROOMY = {
     "model": {"minibatch_std": False, "conditional": False},
     "sample": {"count": 20_000},
 }
-LARGEST_SEED = 2**31 - 1
+MAX_SEED = 2**31 - 1
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ LARGEST_SEED = 2**31 - 1
         ("model.latent_size", 1, 2, 4096, 4097),
         ("model.generator_width", 0, 1, 1024, 1025),
         ("model.discriminator_width", 0, 1, 1024, 1025),
-        ("train.seed", -1, 0, LARGEST_SEED, LARGEST_SEED + 1),
+        ("train.seed", -1, 0, MAX_SEED, MAX_SEED + 1),
         ("train.images", 63, 64, 10**12, float("inf")),
         ("train.batch_size", 1, 2, 8192, 8193),
         ("train.learning_rate", 0, 1e-300, 1 - 1e-9, 1),
@@ -142,10 +142,10 @@ LARGEST_SEED = 2**31 - 1
         ("train.ema_half_life", -1e-9, 0, 1e12, float("inf")),
         ("train.workers", 0, 1, 64, 65),
         ("train.snapshots", 1, 2, 1000, 1001),
-        ("sample.seed", -1, 0, LARGEST_SEED, LARGEST_SEED + 1),
+        ("sample.seed", -1, 0, MAX_SEED, MAX_SEED + 1),
         ("sample.count", 19_999, 20_000, 1_000_000, 1_000_001),
         ("sample.threads", 0, 1, 64, 65),
-        ("evaluate.seed", -1, 0, LARGEST_SEED, LARGEST_SEED + 1),
+        ("evaluate.seed", -1, 0, MAX_SEED, MAX_SEED + 1),
         ("evaluate.images", 99, 100, 10_000, 10_001),
     ],
 )

@@ -5,7 +5,7 @@ from dcgan.gate.settings import GatedScore, GateSettings, TargetRegression
 from dcgan.scores import SCORES
 
 GATE = GateSettings(
-    scores_file=paths.SCORES,
+    scores_file=paths.SCORES_FILE,
     baseline_file=paths.BASELINE,
     baseline_command="dcgan baseline --seeds N",
     scores=tuple(

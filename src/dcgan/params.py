@@ -31,7 +31,7 @@ class DownloadParams(Section):
         local = not separator or (scheme == "file" and rest.startswith(("/", "localhost/")))
         if mirror == "" or not local:
             raise ValueError(
-                f"download.mirror is {mirror!r} and must be a local folder, a file:///absolute/folder URL, "
+                f"download.mirror is {mirror!r}, but must be a local folder, a file:///absolute/folder URL, "
                 "or null to use the public sources only"
             )
         return mirror
@@ -50,7 +50,7 @@ class ModelParams(Section):
     def clusters_fit(self) -> "ModelParams":
         if self.clusters > MAX_CLUSTERS:
             raise ValueError(
-                f"model.clusters_per_class is {self.clusters_per_class} and must be at most {MAX_CLUSTERS // CLASSES} "
+                f"model.clusters_per_class is {self.clusters_per_class}, but must be at most {MAX_CLUSTERS // CLASSES} "
                 f"while model.conditional is true: each of the {CLASSES} digits is a class; lower it, or set "
                 "model.conditional: false"
             )
@@ -141,7 +141,7 @@ def load_params(path: str | os.PathLike = "params.yaml") -> Params:
         raise UserError(f"{path} is empty, but every key is required; restore it: git checkout params.yaml")
     if not isinstance(raw, dict):
         raise UserError(
-            f"{path} is a {type(raw).__name__} and must be the sections {', '.join(Params.model_fields)}; "
+            f"{path} is a {type(raw).__name__}, but must be the sections {', '.join(Params.model_fields)}; "
             "restore it: git checkout params.yaml"
         )
     try:
@@ -170,7 +170,7 @@ def _clause(problem: dict) -> str:
         case "value_error":
             return str(problem["ctx"]["error"])
         case _:
-            return f"{_key(problem)} is {_shorten(problem['input'])} and {problem['msg'].removeprefix('Input ')}"
+            return f"{_key(problem)} is {_shorten(problem['input'])}, but {problem['msg'].removeprefix('Input ')}"
 
 
 def _key(problem: dict) -> str:

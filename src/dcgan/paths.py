@@ -19,10 +19,10 @@ SAMPLE_WALK = SAMPLES / "walk.png"
 
 METRICS = Path("metrics")
 TRAIN_METRICS = METRICS / "train.json"
-SCORES = METRICS / "evaluate.json"
+SCORES_FILE = METRICS / "evaluate.json"
 BASELINE = METRICS / "baseline.json"
 CURVES = METRICS / "curves.csv"
-PROGRESS = METRICS / "progress"  # image grids of the fixed latents, one file per snapshot
+SNAPSHOTS = METRICS / "progress"  # image grids of the fixed latents, one file per snapshot
 TRAINING_FIGURES = METRICS / "training"
 SCORE_FIGURES = METRICS / "figures"
 REAL_BESIDE_GENERATED = SCORE_FIGURES / "real_beside_generated.png"

@@ -20,7 +20,7 @@ from wheels import make_wheel
 
 from dcgan.data import download
 from dcgan.data.download import fetch, unpickle_arrays
-from dcgan.data.mnist import FILES, LARGEST_FILE, problem
+from dcgan.data.mnist import FILES, MAX_FILE_SIZE, file_fault
 from dcgan.params import load_params
 from dcgan.support.errors import UserError
 
@@ -88,7 +88,7 @@ def copy_files(source: Path, target: Path) -> Path:
 def assert_complete(folder: Path) -> None:
     """The four files, verified, and nothing else."""
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
-    assert not any(problem(folder / name) for name in FILES)
+    assert not any(file_fault(folder / name) for name in FILES)
 
 
 def test_local_folder_is_tried_before_the_network(mnist_dir, tmp_path, no_mirror, wheels, capfd):
@@ -184,13 +184,16 @@ def test_missing_and_broken_files_of_a_source_are_reported_and_never_used(
         MNIST.mirrors.append(url)
         fetch(tmp_path / "raw", str(folder))
     log = capfd.readouterr().err
-    assert f"{folder} failed: its train-labels-idx1-ubyte, uncompressed, is truncated or altered (9 bytes" in log
+    assert (
+        f"rejected train-labels-idx1-ubyte from {folder}: after decompression it is truncated or altered (9 bytes"
+        in log
+    )
     assert "it has neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz" in log
     assert f"{TEST_LABELS}.gz cannot be decompressed: Compressed file ended before" in log
     assert f"{url} failed: train-labels-idx1-ubyte.gz cannot be decompressed: Not a gzipped file" in log
     kept = sorted(path.name for path in (tmp_path / "raw").iterdir())
     assert kept == ["t10k-images-idx3-ubyte", "train-images-idx3-ubyte"]
-    assert not any(problem(tmp_path / "raw" / name) for name in kept)
+    assert not any(file_fault(tmp_path / "raw" / name) for name in kept)
 
 
 def test_http_errors_and_timeouts_are_reported(tmp_path, no_mirror, wheels, monkeypatch, capfd):
@@ -256,13 +259,10 @@ class Call:
 def test_gzip_bomb_is_not_decompressed_completely(tmp_path, no_mirror, wheels, capfd):
     bomb = tmp_path / "bomb"
     bomb.mkdir()
-    (bomb / f"{TEST_LABELS}.gz").write_bytes(gzip.compress(bytes(2 * LARGEST_FILE), compresslevel=1))
+    (bomb / f"{TEST_LABELS}.gz").write_bytes(gzip.compress(bytes(2 * MAX_FILE_SIZE), compresslevel=1))
     with pytest.raises(UserError):
         fetch(tmp_path / "raw", str(bomb))
-    assert (
-        f"its {TEST_LABELS}, uncompressed, is truncated or altered ({LARGEST_FILE + 1:,} bytes"
-        in capfd.readouterr().err
-    )
+    assert f": after decompression it is truncated or altered ({MAX_FILE_SIZE + 1:,} bytes" in capfd.readouterr().err
 
 
 def test_stage_ends_with_instructions_when_all_sources_fail(tmp_path):
@@ -320,7 +320,7 @@ def test_missing_pip_is_reported(tmp_path, no_mirror, monkeypatch, capfd):
 def test_mirror_that_is_not_a_local_folder_is_refused_when_params_are_loaded(tmp_path, mirror):
     params = (ROOT / "params.yaml").read_text().replace("mirror: null", f"mirror: {mirror!r}")
     (tmp_path / "params.yaml").write_text(params)
-    with pytest.raises(UserError, match=f"download.mirror is {mirror!r} and must be a local folder, a file:///"):
+    with pytest.raises(UserError, match=f"download.mirror is {mirror!r}, but must be a local folder, a file:///"):
         load_params(tmp_path / "params.yaml")
 
 

@@ -10,8 +10,8 @@ import torch
 from dcgan.data.mnist import load_split
 from dcgan.evaluation.classifier import DigitNetwork, accuracy
 from dcgan.evaluation.feature_extractor import (
-    LARGEST_ACCURACY_GAP,
-    LEAST_TEST_ACCURACY,
+    MAX_ACCURACY_GAP,
+    MIN_TEST_ACCURACY,
     load_feature_extractor,
     save_feature_extractor,
 )
@@ -23,8 +23,8 @@ from dcgan.support.files import sha256
 def test_the_committed_extractor_has_the_accuracy_in_its_metadata(mnist_dir):
     extractor = load_feature_extractor()
     metadata = extractor.metadata
-    assert metadata["test_accuracy"] >= LEAST_TEST_ACCURACY
-    assert metadata["train_accuracy"] - metadata["test_accuracy"] <= LARGEST_ACCURACY_GAP
+    assert metadata["test_accuracy"] >= MIN_TEST_ACCURACY
+    assert metadata["train_accuracy"] - metadata["test_accuracy"] <= MAX_ACCURACY_GAP
     # on another processor one image more or less, from rounding
     assert accuracy(extractor.network, *load_split(mnist_dir, "test")) == pytest.approx(
         metadata["test_accuracy"], abs=2e-4

@@ -1,4 +1,4 @@
-"""The device and the precision of a training: what is asked for, and what the machine has."""
+"""The device and the precision of a training run: what is asked for, and what the machine has."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ def test_the_device_is_the_one_asked_for_or_else_a_gpu_if_there_is_one(requested
 
 @pytest.mark.parametrize(
     ("requested", "message"),
-    [("gpu", "DCGAN_DEVICE is 'gpu'; allowed are auto, cpu, cuda"), ("cuda", "PyTorch finds no GPU here")],
+    [("gpu", "DCGAN_DEVICE is 'gpu', but must be auto, cpu or cuda"), ("cuda", "PyTorch finds no GPU here")],
 )
 def test_a_device_that_is_not_there_is_refused(requested, message, gpu, monkeypatch):
     gpu(None)

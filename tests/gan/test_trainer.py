@@ -83,15 +83,15 @@ def test_a_trainer_that_loads_a_state_continues_bit_for_bit():
         resumed.step()
     for name, tensor in whole.state().items():
         assert torch.equal(tensor, resumed.state()[name]), name
-    assert whole.read_window() == resumed.read_window()
+    assert whole.pop_window() == resumed.pop_window()
 
 
-def test_finished_generator_leaves_the_training_unchanged():
+def test_calibrated_ema_generator_leaves_the_training_unchanged():
     trainer, untouched = make_trainer(), make_trainer()
     for _ in range(3):
         trainer.step()
         untouched.step()
-        trainer.finished_generator()
+        trainer.calibrated_ema_generator()
     assert same(weights_of(trainer.generator), weights_of(untouched.generator))
 
 
@@ -101,7 +101,7 @@ def test_recalibrated_statistics_match_the_ema_generator():
     trainer = make_trainer()
     for _ in range(20):
         trainer.step()
-    generator = trainer.finished_generator()
+    generator = trainer.calibrated_ema_generator()
     seen = []
     generator.norm1.register_forward_hook(lambda module, inputs, output: seen.append(output))
     generator(torch.randn(2000, 8, generator=torch.Generator().manual_seed(3)), torch.arange(2000) % 10)
@@ -121,7 +121,7 @@ def test_recalibration_draws_labels_at_the_frequencies_of_the_data(monkeypatch):
         return forward(self, latents, labels)
 
     monkeypatch.setattr(Generator, "forward", watched)
-    trainer.finished_generator()
+    trainer.calibrated_ema_generator()
     counts = torch.bincount(torch.cat(drawn), minlength=10) / 2000
     expected = torch.tensor([60 if digit == 3 else 4 for digit in range(10)]) / 96
     assert torch.allclose(counts, expected, atol=0.05)
@@ -148,7 +148,7 @@ def test_other_networks_train_too(model):
 def test_the_generator_uses_the_cluster_frequencies_of_the_data():
     trainer = make_trainer()
     counted = torch.bincount(trainer.clusters, minlength=20).view(10, 2)
-    below = torch.special.ndtr(trainer.finished_generator().bounds)[:, 0]
+    below = torch.special.ndtr(trainer.calibrated_ema_generator().bounds)[:, 0]
     assert torch.allclose(below, counted[:, 0] / counted.sum(dim=1), atol=1e-5)
     assert (below != 0.5).any()  # equal frequencies would prove nothing
 
@@ -160,7 +160,7 @@ def test_the_plain_dcgan_never_sees_a_label():
         trainer = Trainer(MODEL.model_copy(update={"conditional": False}), TRAIN, images, labels, "cpu")
         for _ in range(3):
             trainer.step()
-        finished.append(weights_of(trainer.finished_generator()))
+        finished.append(weights_of(trainer.calibrated_ema_generator()))
     assert same(*finished)
 
 
@@ -170,7 +170,7 @@ def test_bf16_is_close_to_fp32():
     for precision in ("fp32", "bf16"):
         trainer = make_trainer(precision=precision)
         trainer.step()
-        losses.append(trainer.read_window()["loss_d"])
+        losses.append(trainer.pop_window()["loss_d"])
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
@@ -203,4 +203,4 @@ def test_every_tensor_of_a_state_is_loaded_into_its_own_place():
     assert state.keys() == values.keys()
     assert [name for name in values if not torch.equal(state[name], values[name])] == []
     parts = {name.split(".")[0] for name in values}
-    assert parts == {"progress", "window", "generator", "discriminator", "generator_ema", "adam_g", "adam_d"}
+    assert parts == {"counters", "window", "generator", "discriminator", "generator_ema", "adam_g", "adam_d"}

@@ -98,7 +98,7 @@ def test_without_a_penalty_its_gradient_is_never_computed(monkeypatch):
     monkeypatch.setattr("dcgan.gan.trainer.r1_penalty", None)  # a call would raise
     trainer = make_trainer(r1_gamma=0.0, r1_every=1)
     trainer.step()
-    assert trainer.read_window()["r1"] == 0
+    assert trainer.pop_window()["r1"] == 0
 
 
 def test_every_step_has_fresh_latents_and_the_images_of_its_turn():
@@ -223,21 +223,21 @@ def test_ema_weights_follow_the_formula(step, half_life):
         assert torch.allclose(average, old + moved * (new - old), atol=1e-6)
 
 
-def test_the_finished_generator_has_the_averaged_weights():
+def test_the_calibrated_ema_generator_has_the_averaged_weights():
     trainer = make_trainer()
     for _ in range(10):
         trainer.step()
-    finished = trainer.finished_generator()
+    finished = trainer.calibrated_ema_generator()
     assert not finished.training
     assert same(weights_of(finished), weights_of(trainer.generator_ema))
     assert not same(weights_of(finished), weights_of(trainer.generator))
 
 
-def test_without_averaging_the_finished_generator_is_the_trained_one():
+def test_without_averaging_the_calibrated_ema_generator_is_the_trained_one():
     trainer = make_trainer(ema_half_life=0.0)
     for _ in range(3):
         trainer.step()
-    assert same(weights_of(trainer.finished_generator()), weights_of(trainer.generator))
+    assert same(weights_of(trainer.calibrated_ema_generator()), weights_of(trainer.generator))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -248,7 +248,7 @@ def test_series_are_means_over_the_steps_of_a_window_and_r1_over_the_penalized_o
         for _ in range(steps):
             weight = 0.6 if trainer.step_count % 4 == 0 else 0.0
             expected.append(step_by_hand(trainer, weight)[2] | {"penalized": weight > 0})
-        values = trainer.read_window()
+        values = trainer.pop_window()
         for name in SERIES[:-1]:
             assert values[name] == pytest.approx(sum(row[name] for row in expected) / steps, rel=1e-4), name
         penalties = [row["r1"] for row in expected if row["penalized"]]
@@ -261,7 +261,7 @@ def test_accuracies_are_the_fractions_of_reals_and_of_fakes_that_are_recognized(
     trainer = make_trainer()
     torch.nn.init.constant_(trainer.discriminator.logits.bias, bias)  # everything is real, or everything is fake
     trainer.step()
-    values = trainer.read_window()
+    values = trainer.pop_window()
     assert (values["acc_real"], values["acc_fake"]) == (real, fake)
 
 
@@ -270,7 +270,7 @@ def test_gradient_norms_and_variety_are_those_of_the_last_step():
     for _ in range(3):
         trainer.step()
     shards, *gradients = trainer._last
-    values = trainer.read_window()
+    values = trainer.pop_window()
     for name, gradient in zip(("grad_norm_d", "grad_norm_g"), gradients, strict=True):
         assert values[name] == pytest.approx(float(torch.cat([part.flatten() for part in gradient]).norm()), rel=1e-5)
     assert values["variety"] == pytest.approx(float(variety(shards, 2)))
@@ -317,7 +317,7 @@ def test_r1_reduces_the_discriminators_gradients():
         trainer = make_trainer(r1_gamma=gamma, r1_every=1, decay_from=1.0)
         for _ in range(40):
             trainer.step()
-        trainer.read_window()
+        trainer.pop_window()
         trainer.step()
-        penalties.append(trainer.read_window()["r1"])
+        penalties.append(trainer.pop_window()["r1"])
     assert penalties[1] < penalties[0] / 3

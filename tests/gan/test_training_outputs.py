@@ -10,20 +10,20 @@ from pictures import parts_of, read_png
 from PIL import Image
 
 from dcgan.gan.model_files import NETWORKS, load_network
-from dcgan.gan.training_loop import Progress
+from dcgan.gan.training_loop import TrainingHistory
 from dcgan.gan.training_outputs import training_summary, write_networks, write_training_metrics
 
 
 @pytest.fixture(scope="module")
 def trained():
     """A trainer after 20 steps, with a row for each and two snapshots."""
-    trainer, progress = make_trainer(), Progress()
+    trainer, history = make_trainer(), TrainingHistory()
     for step in range(1, 21):
         trainer.step()
-        progress.rows.append({"step": step, "images": 16 * step} | trainer.read_window())
+        history.rows.append({"step": step, "images": 16 * step} | trainer.pop_window())
     for seen in (320, 0):
-        progress.snapshots[seen] = np.full((100, 28, 28), seen % 256, dtype=np.uint8)
-    return trainer, progress
+        history.snapshots[seen] = np.full((100, 28, 28), seen % 256, dtype=np.uint8)
+    return trainer, history
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +35,17 @@ def written(trained, tmp_path_factory):
 
 
 def test_the_summary_has_means_over_the_last_tenth_and_counts(trained):
-    trainer, progress = trained
-    summary = training_summary(trainer, progress)
+    trainer, history = trained
+    summary = training_summary(trainer, history)
     for name in ("loss_d", "acc_fake", "variety"):
-        assert summary[name] == pytest.approx(np.mean([row[name] for row in progress.rows[-2:]]), abs=1e-4)
+        assert summary[name] == pytest.approx(np.mean([row[name] for row in history.rows[-2:]]), abs=1e-4)
     assert (summary["images"], summary["steps"], summary["warnings"]) == (320, 20, [])
     assert summary["generator_parameters"] == sum(tensor.numel() for tensor in trainer.generator.parameters())
 
 
 def test_the_summary_repeats_the_warnings_of_the_training(trained):
-    trainer, progress = trained
-    assert training_summary(trainer, replace(progress, warnings=["collapsed"]))["warnings"] == ["collapsed"]
+    trainer, history = trained
+    assert training_summary(trainer, replace(history, warnings=["collapsed"]))["warnings"] == ["collapsed"]
 
 
 def test_metrics_and_figures_are_written_the_same_again(trained, written, tmp_path):

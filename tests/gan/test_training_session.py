@@ -1,4 +1,4 @@
-"""The life of a training on disk: what identifies it, who holds it, how it ends."""
+"""The life of a training run on disk: what identifies it, who holds it, how it ends."""
 
 import os
 import shutil

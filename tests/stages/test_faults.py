@@ -1,4 +1,4 @@
-"""Real faults during real trainings: kills, signals, full disks, a dvc that dies."""
+"""Real faults during real training runs: kills, signals, full disks, a dvc that dies."""
 
 import os
 import random

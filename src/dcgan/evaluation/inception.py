@@ -41,7 +41,7 @@ def inception_scores(generated: np.ndarray, real: np.ndarray, *, cache: Path, se
 
     Args:
         cache: folder of the weights and of the cached features.
-        seed: of KID's subsets.
+        seed: for drawing KID's subsets.
 
     Raises:
         UserError: the weights are not in the cache and cannot be downloaded, or are not the known ones.

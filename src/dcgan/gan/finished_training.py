@@ -1,7 +1,7 @@
-"""A training that is finished, but whose outputs no dvc.lock records yet.
+"""A training run that is finished, but whose outputs no dvc.lock records yet.
 
 DVC writes dvc.lock about half a second after the trainer has ended. If it is killed in between, its next run deletes
-the outputs and starts the stage again. So a training stays in its session's folder when it is finished: the last
+the outputs and starts the stage again. So a training run stays in its session's folder when it is finished: the last
 checkpoint, the id of the run log, and a note (`finished.json`). A stage that finds it there writes the same outputs
 from the checkpoint within seconds, into the same run log.
 

@@ -1,6 +1,6 @@
-"""One training on disk: its folder, its lock, and how it ends.
+"""One training run on disk: its folder, its lock, and how it ends.
 
-A training is identified by its fingerprint, a hash of everything that affects the result. After a kill, the same
+A training run is identified by its fingerprint, a hash of everything that affects the result. After a kill, the same
 command finds the same folder and resumes from the newest checkpoint. Several processes that want the same training, as
 queued experiments do that differ only in their evaluation, run one after the other: the first one trains, the others
 wait and use its result (`dcgan.gan.finished_training`).
@@ -107,7 +107,7 @@ def remove_session(folder: Path) -> None:
 
 
 def training_fingerprint(settings: Any, data: Iterable[Path]) -> str:
-    """Hash of everything that affects the result of a training.
+    """Hash of everything that affects the result of a training run.
 
     Args:
         settings: JSON values.
@@ -134,7 +134,7 @@ def _is_finished(folder: Path, workspace: Path) -> bool:
 
 
 def _remove_obsolete(state: Path) -> None:
-    """Remove the folders of finished trainings that nobody needs any more."""
+    """Remove the folders of finished training runs that nobody needs any more."""
     for folder in session_folders(state):
         finished = read_finished(folder)
         if finished and is_obsolete(finished):
