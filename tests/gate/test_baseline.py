@@ -37,7 +37,7 @@ def test_a_baseline_refuses_too_few_equal_or_different_runs():
     with pytest.raises(NotComparable, match="both trained with seed 2"):
         build_baseline(SETTINGS, [run_with(2), run_with(2), run_with(3)], "", [], {})
     other = replace(run_with(4), context={**CONTEXT, "epochs": 1})
-    with pytest.raises(NotComparable, match="epochs is 1 in run .* but 90 in"):
+    with pytest.raises(NotComparable, match=r"epochs is 1 in run .* but 90 in"):
         build_baseline(SETTINGS, [run_with(2), run_with(3), other], "", [], {})
 
 
@@ -76,5 +76,5 @@ def test_a_baseline_of_another_version_names_the_keys_that_differ():
 
 def test_a_single_run_is_a_reference_only_in_the_context_of_its_spread():
     other = replace(run_with(1), context={**CONTEXT, "data": "cd"})
-    with pytest.raises(NotComparable, match="data is 'cd' in .* but 'ab' in"):
+    with pytest.raises(NotComparable, match=r"data is 'cd' in .* but 'ab' in"):
         reference_from_run(SETTINGS, other, reference())

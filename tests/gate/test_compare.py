@@ -103,7 +103,7 @@ def test_runs_that_are_not_comparable_are_refused():
         compare(SETTINGS, reference(), [run_with(3)])
     with pytest.raises(NotComparable, match="both trained with seed 1"):
         compare(SETTINGS, reference(), [run_with(1), run_with(1)])
-    with pytest.raises(NotComparable, match="epochs is 1 in run .* but 90 in"):
+    with pytest.raises(NotComparable, match=r"epochs is 1 in run .* but 90 in"):
         compare(SETTINGS, reference(), [replace(run_with(1), context={**CONTEXT, "epochs": 1})])
 
 

@@ -60,7 +60,6 @@ def test_seeds_must_be_new_and_different():
 
 def test_another_context_is_refused_with_all_that_differs():
     other = replace(run_with(1), context={**CONTEXT, "epochs": 1, "data": "cd"})
-    with pytest.raises(
-        NotComparable, match="data is 'cd' in run 1 but 'ab' in seeds, epochs is 1 in run 1 but 90 in seeds"
-    ):
+    line = "data is 'cd' in run 1 but 'ab' in seeds, epochs is 1 in run 1 but 90 in seeds"
+    with pytest.raises(NotComparable, match=line):
         check_context(SETTINGS, other, CONTEXT, "seeds")

@@ -73,11 +73,8 @@ def test_another_budget_passes_with_a_new_baseline_and_a_warning(repository):
 def test_another_budget_without_a_new_baseline_fails(repository):
     commit_other_budget(repository, new_baseline=False)
     code, output = step(repository)
-    assert (
-        code == 2
-        and "::error::not comparable with main" in output
-        and "images is 20000 in metrics/evaluate.json but 720000 in" in output
-    )
+    assert code == 2 and "::error::not comparable with main" in output
+    assert "images is 20000 in " in output and " but 720000 in " in output
 
 
 def test_a_baseline_that_only_the_target_branch_changed_is_not_new(repository):

@@ -63,10 +63,10 @@ def power_of(settings: GateSettings, reference: Reference, n_candidate: int) -> 
 def powers_of(settings: GateSettings, reference: Reference) -> list[Power]:
     """The figures for 1, 2, ... candidate seeds, up to the number that reaches the target power."""
     powers: list[Power] = []
-    while len(powers) < MAX_CANDIDATE_SEEDS and not (
-        powers and settings.target.is_detected(powers[-1].detection_power)
-    ):
-        powers.append(power_of(settings, reference, len(powers) + 1))
+    for n_candidate in range(1, MAX_CANDIDATE_SEEDS + 1):
+        powers.append(power_of(settings, reference, n_candidate))
+        if settings.target.is_detected(powers[-1].detection_power):
+            break
     return powers
 
 

@@ -85,7 +85,10 @@ def _power_sentence(settings: GateSettings, power: Power) -> str:
 
 
 def _too_few_seeds(target: TargetRegression) -> str:
-    return f"Too few seeds to detect {target_text(target)} reliably: give more candidate seeds, or measure a larger baseline."
+    return (
+        f"Too few seeds to detect {target_text(target)} reliably: give more candidate seeds, or measure a larger "
+        "baseline."
+    )
 
 
 def target_text(target: TargetRegression) -> str:

@@ -129,5 +129,5 @@ def check_context(settings: GateSettings, run: Run, context: Mapping[str, Any], 
     if differing:
         raise NotComparable(
             f"not comparable: {', '.join(differing)}; run with the same settings, or measure "
-            f" a baseline for the new ones: `{settings.baseline_command}`"
+            f"a baseline for the new ones: `{settings.baseline_command}`"
         )

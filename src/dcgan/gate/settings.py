@@ -12,7 +12,7 @@ import numpy as np
 class GatedScore:
     """A score that can fail a run, and the smallest difference that matters, whatever the noise.
 
-    The score's scale, on which means and differences are taken, is linear (its own unit) or log (its natural logarithm).
+    Means and differences are taken on the score's scale: linear (the score itself) or log (its natural logarithm).
     """
 
     name: str
