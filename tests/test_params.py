@@ -77,7 +77,7 @@ def test_clusters_are_limited_over_all_classes(tmp_path, conditional, largest):
 
     assert load(1).clusters == (10 if conditional else 1)
     assert load(largest).clusters == 2000
-    with pytest.raises(UserError, match=rf"model\.clusters_per_class is {largest + 1} and .*{largest}") as caught:
+    with pytest.raises(UserError, match=rf"model\.clusters_per_class is {largest + 1}, but .*{largest}") as caught:
         load(largest + 1)
     assert ("set model.conditional: false" in str(caught.value)) == conditional
     with pytest.raises(UserError, match=r"model\.clusters_per_class is 0, but should be greater than or equal to 1"):

@@ -262,7 +262,10 @@ def test_gzip_bomb_is_not_decompressed_completely(tmp_path, no_mirror, wheels, c
     (bomb / f"{TEST_LABELS}.gz").write_bytes(gzip.compress(bytes(2 * MAX_FILE_SIZE), compresslevel=1))
     with pytest.raises(UserError):
         fetch(tmp_path / "raw", str(bomb))
-    assert f": after decompression it is truncated or altered ({MAX_FILE_SIZE + 1:,} bytes" in capfd.readouterr().err
+    rejected = f"rejected {TEST_LABELS} from {bomb}"
+    assert (
+        f"{rejected}: after decompression it is truncated or altered ({MAX_FILE_SIZE + 1:,} b" in capfd.readouterr().err
+    )
 
 
 def test_stage_ends_with_instructions_when_all_sources_fail(tmp_path):

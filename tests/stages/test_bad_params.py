@@ -16,5 +16,5 @@ def test_a_stage_refuses_bad_parameters_before_it_imports_torch(tmp_path, stage)
     (tmp_path / "params.yaml").write_text("train: 5")
     done = run(tmp_path, sys.executable, "-c", WITHOUT, str(ROOT / "stages" / f"{stage}.py"), check=False)
     assert done.returncode == 2, done.stderr
-    assert "train is 5 and should be" in done.stderr and done.stderr.count("\n") == 1
+    assert "train is 5, but should be" in done.stderr and done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
