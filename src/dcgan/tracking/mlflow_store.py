@@ -6,6 +6,7 @@ that a second upload replaces the first. Live view, outage, resumed run, stage r
 are `Store.publish`.
 """
 
+import itertools
 import json
 import logging
 import os
@@ -48,6 +49,8 @@ from dcgan.tracking.mlflow_slices import PARAMS_OR_TAGS_PER_CALL, POINTS_PER_CAL
 
 # Raised by a store that is down, locked or damaged or refuses; `requests` raises OSErrors, a missing driver ImportError
 STORE_ERRORS = (MlflowException, OSError, SQLAlchemyError, CommandError, sqlite3.Error, ImportError)
+COLLISION = "BAD_REQUEST"  # error code when two clones send the same parameter or tag to one run at the same moment
+MOST_COLLISIONS = 5
 REFUSED = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED")  # error codes about one run log
 THUMBNAIL_PIXELS = 256  # longer side of the copy that MLflow's image grid shows
 IMAGE_NAME = re.compile(r"images/(?P<key>[^+]+)\+step\+(?P<step>-?\d+)\+timestamp\+\d+\+[^+]+\.png")
@@ -110,17 +113,20 @@ class Store:
     def _publish(self, run_log: RunLog, wait: float) -> tuple[Run, int]:
         parent = self._publish_parent(run_log, wait)
         with hold(run_log.folder / "publishing.lock", f"sending run log {run_log.id}", wait):
-            while True:
-                run = self.runs.find_or_create(run_log, parent, wait)
+            for attempt in itertools.count():
+                run = None
                 try:
+                    run = self.runs.find_or_create(run_log, parent, wait)
                     if parent:
                         self.runs.set_parent(run, parent)
                     return run, self._send(run_log, run)
                 except MlflowException as error:
-                    # Another clone may have closed it in the meantime; then send to the run that is kept
-                    if not is_twin(self.client.get_run(run.info.run_id)):
-                        self._raise_if_refused(run_log, error)
-                        raise
+                    if run and is_twin(self.client.get_run(run.info.run_id)):
+                        continue  # another clone has just closed it: send to the run that is kept
+                    if error.error_code == COLLISION and attempt < MOST_COLLISIONS:
+                        continue
+                    self._raise_if_refused(run_log, error)
+                    raise
 
     def _publish_parent(self, run_log: RunLog, wait: float) -> Run | None:
         """The run of the parent; None if there is neither a readable run log nor a run, which does not stop a child."""
