@@ -11,7 +11,7 @@ from dcgan.support.errors import exit_on_user_error
 from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking.provenance import environment_tags
 from dcgan.tracking.session import start_or_resume, tracked
-from dcgan.tracking.stage_outputs import log_training
+from dcgan.tracking.stage_outputs import log_training, log_training_parameters
 
 
 @exit_on_user_error
@@ -46,6 +46,7 @@ def main() -> None:
         run_log = start_or_resume(root, session.run_log_id_file, name)
         if not session.is_finished:
             run_log.log_tags(environment_tags() | machine | {"precision": precision, "workers": trainer.workers})
+        log_training_parameters(PIPELINE, run_log, params.model_dump())
         with tracked(root, run_log):
             history = run_training(trainer, session.folder, run_log, session.stop)
             write_networks(trainer, Path())
