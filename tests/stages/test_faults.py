@@ -214,6 +214,39 @@ def test_no_trainer_keeps_running_when_dvc_dies(clone, number):
     assert checkpoints(clone)
 
 
+@pytest.mark.faults
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.2, 0.3])
+def test_a_dvc_killed_before_it_records_a_training_does_not_repeat_it(clone, expected, delay):
+    """The training is used in the next run, by a forced one only as long as dvc.lock does not record it."""
+    dvc = start(clone, "dvc", "repro", "-s", "train")
+    wait_for(lambda: trainers_of(clone))
+    wait_for(lambda: not trainers_of(clone))
+    time.sleep(delay)
+    dvc.kill()
+    dvc.communicate()
+    (clone / ".dvc/tmp/rwlock").unlink(missing_ok=True)  # DVC may leave it empty, and then says to remove it
+    run(clone, "dvc", "repro", "-s", "train")
+    check_nothing_lost(clone, expected)
+    forced = run(clone, "dvc", "repro", "-f", "-s", "train")
+    assert "4,800/4,800 images" in forced.stderr and " 0/s" not in forced.stderr
+    assert [run_log.status for run_log in RunLog.all(clone)] == ["FINISHED"] * 2
+    assert outputs_of(clone) == expected
+
+
+@pytest.mark.faults
+def test_two_queued_experiments_with_equal_training_train_once(clone):
+    run(clone, "git", "add", "-A")
+    run(clone, "git", "commit", "-qm", "data")
+    for seed in (1, 2):
+        run(clone, "dvc", "exp", "run", "--queue", "-S", f"evaluate.seed={seed}")
+    run(clone, "dvc", "exp", "run", "--run-all", "--jobs", "2")
+    run(clone, "dvc", "queue", "stop", "--kill")
+    status = run(clone, "dvc", "queue", "status").stdout
+    assert status.count("Success") == 2, status
+    first, second = RunLog.all(clone)
+    assert (first.parent, second.parent) == (None, first.id)
+
+
 def trainers_of(folder: Path) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
