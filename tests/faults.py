@@ -69,6 +69,11 @@ class Damage:
     bytes_differing: int = 0  # outputs with other bytes
     notes: list[str] = field(default_factory=list)
 
+    def __iadd__(self, other: "Damage") -> "Damage":
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+        return self
+
     def add_points(self, where: str, points: Points, expected: Points) -> None:
         lost, doubled = len(set(expected) - set(points)), len(points) - len({point[:2] for point in points})
         self.points_lost += lost
@@ -124,7 +129,6 @@ class Episode:
     faults: Faults
     rng: random.Random
     kills: Counter = field(default_factory=Counter)
-    repairs: int = 0  # of the one file that DVC itself cannot read after a kill
 
     def possible(self) -> list[str]:
         """The kinds that can be killed in the clone's present state."""
@@ -204,7 +208,6 @@ class Episode:
         path = self.clone / ".dvc" / "tmp" / "rwlock"
         if path.exists() and not path.read_text().endswith("}"):
             path.unlink()
-            self.repairs += 1
 
 
 # ---- clones ----

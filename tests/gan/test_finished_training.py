@@ -11,7 +11,8 @@ import psutil
 import pytest
 import yaml
 
-from dcgan.gan.finished_training import NOTE, is_obsolete, is_usable, note_finished, read_finished
+from dcgan.gan.finished_training import NOTE, is_finished, is_obsolete, is_usable, note_finished, read_finished
+from dcgan.support.errors import UserError
 
 STARTED = psutil.Process().create_time()
 GENERATOR = b"the weights"
@@ -113,5 +114,11 @@ def test_a_recorded_training_is_obsolete_after_a_minute(tmp_path):
     assert not is_obsolete(finished)
 
 
-def test_a_training_that_is_not_finished(tmp_path):
-    assert read_finished(tmp_path) is None
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null"])
+def test_a_damaged_note_is_one_clear_line(tmp_path, content):
+    assert not is_finished(tmp_path)
+    (tmp_path / NOTE).write_text(content)
+    assert is_finished(tmp_path)
+    with pytest.raises(UserError, match=r"finished.json is damaged \(.*dcgan clean --yes") as caught:
+        read_finished(tmp_path)
+    assert "\n" not in str(caught.value)

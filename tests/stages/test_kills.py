@@ -6,32 +6,32 @@ import secrets
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from faults import KINDS, Faults
+from faults import KINDS, Damage, Faults
 
 KILLS = int(os.environ.get("DCGAN_KILLS", 200))  # at least
-KILLS_AN_EPISODE = 5  # about; the pipeline then runs to its end
+KILLS_OF_A_KIND = 3  # tries in a clone; then one of any kind, and then the pipeline runs to its end
 AT_ONCE = 2
 
 
-def run_episode(faults: Faults, folder: Path, seed: str, first: str) -> tuple[Counter, int, dict]:
-    """Kill some processes of a pipeline, the first one of the kind `first`; returns kills, repairs and damage."""
+def run_episode(faults: Faults, folder: Path, seed: str, kind: str) -> tuple[Counter, Damage]:
+    """Kill processes of one kind, then one of any kind, and run the pipeline to its end; returns kills and damage."""
     rng = random.Random(seed)
-    episode = faults.start(folder, first, rng)
-    episode.kill(first)
-    while sum(episode.kills.values()) < KILLS_AN_EPISODE:
-        episode.kill(rng.choice(episode.possible()))
+    episode = faults.start(folder, kind, rng)
+    for _ in range(KILLS_OF_A_KIND):
+        if kind in episode.possible():
+            episode.kill(kind)
+    episode.kill(rng.choice(episode.possible()))
     try:
         episode.finish()
-        damage = asdict(episode.damage())
+        damage = episode.damage()
     except AssertionError as error:
-        damage = {"notes": [str(error)]}
-    if not any(damage.values()):
+        damage = Damage(notes=[str(error)])
+    if not damage.notes:
         shutil.rmtree(folder)
-    return episode.kills, episode.repairs, damage
+    return episode.kills, damage
 
 
 @pytest.mark.faults
@@ -39,16 +39,17 @@ def test_kills_at_random_moments_lose_nothing(tmp_path, mnist_dir):
     seed = os.environ.get("DCGAN_KILLS_SEED", secrets.token_hex(4))
     print(f"\nkills at random moments; to repeat them: DCGAN_KILLS_SEED={seed} DCGAN_KILLS={KILLS} make test-faults")
     faults = Faults.prepare(tmp_path, mnist_dir)
-    kinds, kills, totals, notes = list(KINDS), Counter(), Counter(), []
-
-    def one(index: int) -> tuple[Counter, int, dict]:
-        return run_episode(faults, tmp_path / str(index), f"{seed} {index}", kinds[index % len(kinds)])
-
+    kills, total, rounds = Counter(), Damage(), 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for index, (killed, repairs, damage) in enumerate(pool.map(one, range(-(-KILLS // KILLS_AN_EPISODE)))):
-            kills += killed
-            notes += [f"episode {index}: {note}" for note in damage.pop("notes")]
-            totals.update(damage, rwlock_files_removed=repairs)
-    print(f"{kills.total()} kills: {dict(kills)}; {dict(totals)}", *notes, sep="\n")
-    assert notes == []
-    assert kills.total() >= KILLS
+        while kills.total() < KILLS:
+            rounds += 1
+            names = [f"{rounds}-{kind}" for kind in KINDS]
+            jobs = [pool.submit(run_episode, faults, tmp_path / n, f"{seed} {n}", n.split("-")[1]) for n in names]
+            for name, job in zip(names, jobs, strict=True):
+                killed, damage = job.result()
+                kills += killed
+                total += damage
+                print(name, dict(killed), *damage.notes, sep="\n  ", flush=True)
+    print(f"{kills.total()} kills: {dict(kills)}; {total}")
+    assert total == Damage()
+    assert set(kills) == set(KINDS)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from dcgan.commands.publish import open_store, publish_all
-from dcgan.gan.finished_training import read_finished
+from dcgan.gan.finished_training import is_finished
 from dcgan.gan.training_session import lock_path, remove_session, run_log_id, session_folders
 from dcgan.paths import GENERATOR, local_state, root_folder
 from dcgan.support.errors import UserError
@@ -96,7 +96,7 @@ def checkpoints(root: Path) -> list[Item]:
     alive = {run_log.id for run_log in RunLog.all(root) if run_log.is_alive}
     return [
         Item(
-            f"{'finished training' if read_finished(folder) else 'checkpoint'} {folder} "
+            f"{'finished training' if is_finished(folder) else 'checkpoint'} {folder} "
             f"({megabytes(folder):.1f} MB, {age_days(folder):.1f} days old)",
             partial(remove_checkpoint, state, folder),
         )

@@ -17,6 +17,7 @@ run cache could not yet have the outputs.
 """
 
 import hashlib
+import json
 import math
 import os
 import time
@@ -27,7 +28,7 @@ import psutil
 
 from dcgan.paths import GENERATOR
 from dcgan.support.errors import UserError
-from dcgan.support.files import read_json, read_yaml, write_json
+from dcgan.support.files import read_yaml, write_json
 
 DVC_LOCK = "dvc.lock"
 NOTE = "finished.json"
@@ -62,13 +63,25 @@ def note_finished(folder: Path, workspace: Path) -> None:
     write_json(folder / NOTE, note)
 
 
-def read_finished(folder: Path) -> FinishedTraining | None:
-    """The finished training in a session's folder; None if there is none, or if it is not finished."""
+def is_finished(folder: Path) -> bool:
+    """Whether the training in a session's folder is finished."""
+    return (folder / NOTE).exists()
+
+
+def read_finished(folder: Path) -> FinishedTraining:
+    """The finished training in a session's folder.
+
+    Raises:
+        UserError: the note is damaged.
+    """
     path = folder / NOTE
-    if not path.exists():
-        return None
-    note = read_json(path)
-    return FinishedTraining(Path(note["workspace"]), note["generator_md5"], path.stat().st_mtime)
+    try:
+        note = json.loads(path.read_text())
+        return FinishedTraining(Path(note["workspace"]), str(note["generator_md5"]), path.stat().st_mtime)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged ({type(error).__name__}: {error}); remove it and its checkpoints: dcgan clean --yes"
+        ) from error
 
 
 def is_usable(finished: FinishedTraining, workspace: Path) -> bool:

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dcgan import constants, images
-from dcgan.gan.finished_training import is_obsolete, is_usable, note_finished, read_finished
+from dcgan.gan.finished_training import is_finished, is_obsolete, is_usable, note_finished, read_finished
 from dcgan.support.errors import UserError
 from dcgan.support.files import sha256
-from dcgan.support.lock import Lock, Taken, hold
+from dcgan.support.lock import Lock, hold
 from dcgan.support.stop_signals import Interrupted, StopRequest, stop_requests
 
 RUN_LOG_ID = "run_log"
@@ -76,7 +76,7 @@ def training_session(state: Path, fingerprint: str, workspace: Path) -> Iterator
         _kept_locked(lock, stop),
     ):
         _remove_obsolete(state)
-        yield TrainingSession(folder, workspace, stop, _is_finished(folder, workspace))
+        yield TrainingSession(folder, workspace, stop, _find_finished(folder, workspace))
 
 
 def session_folder(state: Path, fingerprint: str) -> Path:
@@ -120,11 +120,11 @@ def training_fingerprint(settings: Any, data: Iterable[Path]) -> str:
     return hashlib.sha256(json.dumps([settings, hashes], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _is_finished(folder: Path, workspace: Path) -> bool:
-    """Whether this stage may use the finished training in the folder; one that it may not use is removed."""
-    finished = read_finished(folder)
-    if finished is None:
+def _find_finished(folder: Path, workspace: Path) -> bool:
+    """Whether the folder has a finished training that this stage may use; one that it may not use is removed."""
+    if not is_finished(folder):
         return False
+    finished = read_finished(folder)
     if not is_usable(finished, workspace):
         remove_session(folder)
         return False
@@ -134,11 +134,13 @@ def _is_finished(folder: Path, workspace: Path) -> bool:
 
 
 def _remove_obsolete(state: Path) -> None:
-    """Remove the folders of finished training runs that nobody needs any more."""
-    for folder in session_folders(state):
-        finished = read_finished(folder)
-        if finished and is_obsolete(finished):
-            with suppress(Taken), hold(lock_path(state, folder.name), "removing a finished training", wait=0):
+    """Remove the folders of finished training runs that nobody needs any more.
+
+    Not of one that is locked, and not of one with a damaged note: that is reported when the training is wanted again.
+    """
+    for folder in filter(is_finished, session_folders(state)):
+        with suppress(UserError), hold(lock_path(state, folder.name), "removing a finished training", wait=0):
+            if is_obsolete(read_finished(folder)):
                 remove_session(folder)
 
 
