@@ -12,6 +12,7 @@ from pathlib import Path
 from mlflow.entities import Run
 from PIL import Image
 
+from dcgan.support.files import sha256
 from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking import mlflow_store
 from dcgan.tracking.mlflow_store import Store
@@ -112,6 +113,20 @@ def check_complete(store: Store, run_log: RunLog, steps: int = STEPS) -> None:
     assert [item.path for item in models] == ["models/generator.safetensors"]
     assert [data.dataset.name for data in run.inputs.dataset_inputs] == ["MNIST"]
     assert run.data.params["train.learning_rate"] == "0.001"
+
+
+def check_restored_run(store: Store, workspace: Path) -> int:
+    """There is one run of the workspace's model, and it has everything once. Returns how many runs there were."""
+    runs = store.runs.search(f"tags.`model.sha256` = '{sha256(workspace / PIPELINE.model)}'")
+    (run,) = [run for run in runs if run.info.lifecycle_stage == "active"]
+    assert run.info.status == "FINISHED"
+    for key in ("train/loss_g", "train/x"):
+        assert [point[0] for point in history(store, run, key)] == [64, 128], key
+    assert [point[:2] for point in history(store, run, "eval/fid")] == [(0, 1.5)]
+    assert store.images(run.info.run_id) == {("image", "progress", step) for step in IMAGE_STEPS}
+    assert len(store.client.list_artifacts(run.info.run_id, "images")) == 2 * len(IMAGE_STEPS)
+    assert run.data.params["train.seed"] == "1"
+    return len(runs)
 
 
 # ---- processes ----

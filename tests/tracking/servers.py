@@ -42,15 +42,19 @@ class Server:
 
 
 class Proxy:
-    """Passes requests on to a port of this machine, each after `seconds_for(path)`, whether or not its client waits."""
+    """Passes requests on to a port of this machine, each after `seconds_for(path)`, whether or not its client waits;
+    those for which that is None are forbidden."""
 
-    def __init__(self, port: int, seconds_for: Callable[[str], float]) -> None:
+    def __init__(self, port: int, seconds_for: Callable[[str], float | None]) -> None:
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def pass_on(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                time.sleep(seconds_for(self.path))
+                if (seconds := seconds_for(self.path)) is None:
+                    self.send_error(403)
+                    return
+                time.sleep(seconds)
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
                 connection.request(self.command, self.path, body, dict(self.headers))
                 answer = connection.getresponse()

@@ -3,7 +3,6 @@
 import sqlite3
 import time
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from mlflow.entities import Run
@@ -11,6 +10,7 @@ from tracking.helpers import (
     IMAGE_STEPS,
     PARAMS,
     SERIES,
+    check_restored_run,
     find_run,
     history,
     make_run_log,
@@ -18,7 +18,6 @@ from tracking.helpers import (
     write_workspace,
 )
 
-from dcgan.support.files import sha256
 from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking import mlflow_runs
 from dcgan.tracking.mlflow_store import Store
@@ -131,20 +130,6 @@ def test_clones_that_publish_the_same_model_at_once_make_one_run(store, tmp_path
         assert check_restored_run(store, folders[0]) == runs
         twins += runs - 1
     print(f"{rounds} rounds with {clones} clones: one run each; {twins} twins made and closed")
-
-
-def check_restored_run(store: Store, workspace: Path) -> int:
-    """There is one run of the workspace's model, and it has everything once. Returns how many runs there were."""
-    runs = store.runs.search(f"tags.`model.sha256` = '{sha256(workspace / PIPELINE.model)}'")
-    (run,) = [run for run in runs if run.info.lifecycle_stage == "active"]
-    assert run.info.status == "FINISHED"
-    for key in ("train/loss_g", "train/x"):
-        assert [point[0] for point in history(store, run, key)] == [64, 128], key
-    assert [point[:2] for point in history(store, run, "eval/fid")] == [(0, 1.5)]
-    assert store.images(run.info.run_id) == {("image", "progress", step) for step in IMAGE_STEPS}
-    assert len(store.client.list_artifacts(run.info.run_id, "images")) == 2 * len(IMAGE_STEPS)
-    assert run.data.params["train.seed"] == "1"
-    return len(runs)
 
 
 def test_a_restored_model_gives_way_to_its_training(root, store, tmp_path):

@@ -185,6 +185,21 @@ def test_a_damaged_or_missing_parent_does_not_stop_its_children(root, store, cap
     assert printed.count("\n") == 2 and printed.count(f"run log {parent.id} is gone or damaged") == 2
 
 
+def test_parents_in_a_circle_do_not_stop_sending(root, store):
+    """They can only come from run logs that were edited by hand."""
+    for name, parent in (("one", "two"), ("two", "one"), ("self", "self")):
+        RunLog.create(root, name, parent, name)
+    for run_log in RunLog.all(root):
+        store.publish(run_log)
+        assert find_run(store, run_log).info.run_name == run_log.name
+
+
+def test_a_restored_model_whose_logging_was_killed_at_once_does_not_stop_sending(root, store):
+    run_log = RunLog.create(root, "restored", run_log_id="restored-0123")  # without the model's hash
+    store.publish(run_log)
+    assert find_run(store, run_log).info.status == "RUNNING"
+
+
 def test_a_child_belongs_to_the_run_of_its_parent_even_if_the_run_log_is_gone_or_comes_later(root, store, capsys):
     parent = RunLog.create(root, "training")
     first = RunLog.create(root, "before", parent.id)

@@ -173,11 +173,26 @@ def test_an_illegal_name_is_refused_at_once(tmp_path):
         run_log.log_points({"D(x)": 1.0}, 1)
 
 
+def test_what_others_have_written_is_read_before_writing(tmp_path):
+    one = RunLog.create(tmp_path, "run")
+    two = RunLog.open(tmp_path, one.id)
+    for step, writer in enumerate((one, two, one)):
+        writer.log_points({"same": 1.0}, 0)
+        writer.log_points({"own": 1.0}, step)
+        writer.log_params({"seed": 1})
+    assert points(one) == [("same", 0, 1.0), *(("own", step, 1.0) for step in range(3))]
+    assert sum(event["event"] == "params" for event in lines(one)) == 1
+    with pytest.raises(ValueError, match="seed is 1"):
+        two.log_params({"seed": 2})
+
+
 WRITER = """
-import sys; from pathlib import Path; from dcgan.tracking.run_log import Damaged, RunLog, damaged_run_logs
+import sys, time; from pathlib import Path; from dcgan.tracking.run_log import RunLog
 run_log = RunLog.open(Path(sys.argv[1]), sys.argv[2])
 print(flush=True)
-sys.stdin.readline()
+start = float(sys.stdin.readline())
+while time.time() < start:
+    pass
 for step in range(int(sys.argv[3]), int(sys.argv[3]) + 200):
     run_log.log_points({"a": step}, step)
 """
@@ -203,7 +218,7 @@ def test_writers_at_once_lose_and_duplicate_nothing(tmp_path):
 
 
 ENDLESS = """
-import sys; from pathlib import Path; from dcgan.tracking.run_log import Damaged, RunLog, damaged_run_logs
+import sys; from pathlib import Path; from dcgan.tracking.run_log import RunLog
 run_log = RunLog.open(Path(sys.argv[1]), sys.argv[2])
 step = max((key[2] for key in run_log.logged("point")), default=-1)
 while True:
@@ -272,7 +287,7 @@ def test_a_full_disk_is_reported_and_leaves_whole_lines(tmp_path):
 import resource, signal
 from pathlib import Path
 from dcgan.support.errors import UserError
-from dcgan.tracking.run_log import Damaged, RunLog, damaged_run_logs
+from dcgan.tracking.run_log import RunLog
 run_log = RunLog.open(Path({str(tmp_path)!r}), {run_log.id!r})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 40}, {size + 40}))

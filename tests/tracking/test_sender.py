@@ -10,7 +10,16 @@ import sys
 import time
 
 import pytest
-from tracking.helpers import check_complete, find_run, history, make_run_log, wait_for, write_workspace
+from tracking.helpers import (
+    check_complete,
+    check_restored_run,
+    find_run,
+    history,
+    make_run_log,
+    publish_at_once,
+    wait_for,
+    write_workspace,
+)
 from tracking.servers import Proxy, Server
 
 from dcgan.commands import publish
@@ -181,3 +190,37 @@ def test_a_server_that_creates_runs_slowly_makes_no_twins(root, server, seconds)
     (run,) = store.runs.search(f"tags.`dcgan.run_log` = '{stage.run_log_id}'")
     assert (run.info.status, run.info.lifecycle_stage) == ("FINISHED", "active")
     assert [point[0] for point in history(store, run, "a")] == list(range(stage.steps))
+
+
+@pytest.mark.faults
+def test_a_server_that_forbids_some_requests_is_one_line(root, server):
+    server.start()
+    forbidden = ["runs/create"]
+    run_log = RunLog.create(root, "run")
+    run_log.log_points({"a": 1.0}, 1)
+    with Proxy(server.port, lambda path: None if path.endswith(tuple(forbidden)) else 0) as proxy:
+        store = Store(proxy.uri)
+        for _ in range(2):  # refused at once, the second time too: the answer is known
+            started = time.monotonic()
+            with pytest.raises(UserError, match=rf"refuses run log {run_log.id} .*403"):
+                store.publish(run_log)
+            assert time.monotonic() - started < 5
+        forbidden[:] = ["runs/delete"]
+        store.publish(run_log)
+        kept = find_run(store, run_log).info.run_id
+        tags = {"dcgan.run_log": run_log.id}
+        twin = store.client.create_run(store.experiment_id, tags=tags).info.run_id
+        store.publish(run_log)
+    closed = Store(server.uri).client.get_run(twin)
+    assert (closed.info.status, closed.info.lifecycle_stage) == ("KILLED", "active")
+    assert closed.data.tags["dcgan.twin_of"] == kept
+
+
+@pytest.mark.faults
+def test_clones_that_publish_the_same_model_to_a_server_at_once_make_one_run(server, tmp_path):
+    server.start()
+    store = Store(server.uri)
+    for round_ in range(10):
+        clones = [write_workspace(tmp_path / f"{round_}-{clone}", b"model %d" % round_) for clone in range(3)]
+        publish_at_once(clones, server.uri)
+        check_restored_run(store, clones[0])

@@ -33,13 +33,10 @@ def log_resumption(run_log: RunLog) -> None:
 
 
 def _origin(run_log: RunLog) -> str:
-    tags = run_log.tags
     if run_log.is_restored:
-        what = "Logged from files that DVC restored from a cache or a remote: where and when they were made is unknown"
-    elif run_log.parent:
-        what = f"Another evaluation of the model of `{run_log.parent}`"
-    else:
-        what = "Training"
+        return "Logged from files that DVC restored from a cache or a remote: where and when they were made is unknown."
+    what = f"Another evaluation of the model of `{run_log.parent}`" if run_log.parent else "Training"
+    tags = run_log.tags
     code = f"commit `{tags['git.commit'][:10]}`" if "git.commit" in tags else ""
     changed = "uncommitted changes" if tags.get("git.dirty") == "true" else ""
     experiment = f"DVC experiment `{tags['dvc.exp_name']}`" if "dvc.exp_name" in tags else ""

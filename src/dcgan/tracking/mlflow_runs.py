@@ -66,7 +66,8 @@ class Runs:
         by the model's hash, unless that run has other scores. Twins are closed."""
         runs = self._runs_of(run_log.id)
         own = self._keep_first(runs) if runs and _is_active(runs[0]) else _first(runs)
-        return self._find_same_evaluation(run_log, own) if run_log.is_restored else own
+        is_identified = run_log.is_restored and "model.sha256" in run_log.tags
+        return self._find_same_evaluation(run_log, own) if is_identified else own
 
     def look_up(self, run_log_id: str) -> Run | None:
         """The run with this run log's id, for whoever does not hold the run log's lock; changes nothing."""
@@ -92,7 +93,7 @@ class Runs:
             same.append(own)
         if same:
             # Several clones may decide this at the same moment: so by what never changes
-            same.sort(key=lambda run: (_is_restored(run), run.info.start_time, run.info.run_id))
+            same.sort(key=lambda run: (is_restored(run), run.info.start_time, run.info.run_id))
             return self._keep_first(same)
         unevaluated = [run for run in found if None in (run.data.tags.get("evaluation.settings"), settings)]
         return _first([run for run in found if run.data.tags.get("evaluation.settings") == settings] or unevaluated)
@@ -101,7 +102,7 @@ class Runs:
         """The first run. The others are closed, except trainings of other run logs."""
         first, *others = runs
         for run in others:
-            if _is_restored(run) or _run_log_id(run) == _run_log_id(first) != "":
+            if is_restored(run) or _run_log_id(run) == _run_log_id(first) != "":
                 self._close_twin(run, first)
         return first
 
@@ -181,7 +182,8 @@ def _is_empty(run: Run) -> bool:
     return not run.data.metrics and not run.data.params
 
 
-def _is_restored(run: Run) -> bool:
+def is_restored(run: Run) -> bool:
+    """Whether it was made from files alone. All clones that publish these have the same to say."""
     return _run_log_id(run).startswith(RESTORED)
 
 

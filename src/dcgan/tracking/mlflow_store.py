@@ -1,4 +1,4 @@
-"""Sends run logs to MLflow. Only this module and `mlflow_runs`, which it uses, import MLflow.
+"""Sends run logs to MLflow. Only this module, and `mlflow_runs` and `mlflow_slices` for it, import MLflow.
 
 Sending is idempotent. A run is found again by its tag `dcgan.run_log`; a point is sent with the value, time and step in
 the run log, and MLflow stores equal ones once; an image gets a name made from run, series and step, a file its path, so
@@ -44,7 +44,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from dcgan.tracking.mlflow_runs import Runs, is_twin
+from dcgan.tracking.mlflow_runs import Runs, is_restored, is_twin
 from dcgan.tracking.mlflow_slices import PARAMS_OR_TAGS_PER_CALL, POINTS_PER_CALL, Slice, slices
 
 # Raised by a store that is down, locked or damaged or refuses; `requests` raises OSErrors, a missing driver ImportError
@@ -133,7 +133,8 @@ class Store:
         if not run_log.parent:
             return None
         try:
-            return self._publish(RunLog.open(run_log.root, run_log.parent), wait)[0]
+            parent = RunLog.open(run_log.root, run_log.parent)
+            return self._publish(parent, wait)[0] if not parent.parent else None  # never deeper, unless made by hand
         except (Taken, Unanswered):
             raise
         except UserError:  # reported where the parent is sent for its own sake
@@ -204,7 +205,7 @@ class Store:
                 self.client.log_artifact(run_id, str(run_log.copied_file(event["file"])), event["folder"] or None)
             elif ("image", event["key"], event["step"]) not in existing:
                 self._send_image(run_log, run_id, event)
-        if part.status and elsewhere is None:
+        if part.status and (elsewhere is None or is_restored(run)):
             self.runs.set_status(run_id, part.status["status"], part.status["time"])
 
     def _send_image(self, run_log: RunLog, run_id: str, event: Event) -> None:

@@ -57,8 +57,15 @@ def unsettled_run_logs(root: Path, uri: str) -> list[Path]:
 
 
 def _by_age(root: Path) -> list[Path]:
-    files = sorted(run_logs_folder(root).glob("*/events.jsonl"), key=lambda path: -path.stat().st_mtime_ns)
-    return [path.parent for path in files]
+    files = run_logs_folder(root).glob("*/events.jsonl")
+    return [path.parent for path in sorted(files, key=_changed, reverse=True)]
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # removed in the meantime
+        return 0
 
 
 def _has_whole_line(folder: Path, start: int) -> bool:
@@ -68,7 +75,7 @@ def _has_whole_line(folder: Path, start: int) -> bool:
             stream.seek(start)
             return b"\n" in stream.read()
     except OSError:
-        return True  # whoever opens the run log reports why it cannot be read
+        return (folder / "events.jsonl").exists()  # whoever opens the run log reports why it cannot be read
 
 
 def _ends_a_line(path: Path, position: int) -> bool:
