@@ -4,7 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro long test test-faults ui check check-small bench figures screenshots lock format
+.PHONY: help repro long classic wheel test test-faults ui check check-small bench figures screenshots lock format
+
+help:  ## show this list
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: .venv/ready  ## run the pipeline: download, train, sample, evaluate
 	@git config user.email >/dev/null || echo "note: git user.email is not set, and dvc exp run --queue needs it (git config user.email ...)"
@@ -37,20 +40,31 @@ figures: .venv/ready  ## copy the pictures of the last run to docs/images
 	cp metrics/figures/real_beside_generated.png docs/images/generated_and_real.png
 	cp metrics/training/animation.gif docs/images/training.gif
 	cp metrics/training/curves.png metrics/training/networks.png docs/images/
-	dcgan draw 2026 --seed 7 --generator models/ready_made_generator.safetensors -o docs/images/year.png
+	dcgan draw 2026 --seed 7 --generator src/dcgan/ready_made_generator.safetensors -o docs/images/year.png
 
 long: .venv/ready  ## train at twice the width on more images, and replace the ready-made generator: about 45 minutes
 	@dvc exp remove -q long 2>/dev/null || true
 	dvc exp run --temp --name long -S model.latent_size=65 -S model.generator_width=32 -S model.discriminator_width=32 \
 		-S train.images=3000000 -S evaluate.inception=true
-	dvc get . models/generator.safetensors --rev long --force -o models/ready_made_generator.safetensors
+	dvc get . models/generator.safetensors --rev long --force -o src/dcgan/ready_made_generator.safetensors
 	dvc get . metrics/evaluate.json --rev long --force -o metrics/long_run.json
+
+classic: .venv/ready  ## train the DCGAN of the tutorials, as an experiment of that name: takes as long as `make repro`
+	@dvc exp remove -q classic 2>/dev/null || true
+	dvc exp run --temp --name classic -S model.discriminator_norm=batch -S model.minibatch_std=false -S train.r1_gamma=0 \
+		-S train.learning_rate=0.0002 -S train.beta1=0.5 -S train.beta2=0.999 -S train.decay_from=1 -S train.ema_half_life=0
+	@echo "next to the scores here: dcgan report --markdown classic"
+
+wheel: .venv/ready  ## build the package with the ready-made generator in dist/
+	rm -rf build
+	$(BIN)/python -m pip wheel --disable-pip-version-check -q --no-deps --no-build-isolation -w dist .
+	rm -rf build
 
 screenshots: .venv/ready  ## take the pictures of MLflow for the docs; needs Chromium
 	python docs/screenshots.py
 
 lock: .venv/ready  ## resolve requirements.txt from the ranges in pyproject.toml
-	uv pip compile -q --universal --all-extras --python-version 3.11 pyproject.toml -o requirements.txt
+	uv pip compile -q --generate-hashes --universal --all-extras --python-version 3.11 pyproject.toml -o requirements.txt
 
 format: .venv/ready  ## format and lint with ruff
 	ruff format .
@@ -58,7 +72,7 @@ format: .venv/ready  ## format and lint with ruff
 
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or newer is required, but $(PYTHON) is " + sys.version.split()[0] + "; choose another: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .
+	test -e $@ && test -x $(BIN)/python || $(PYTHON) -m venv --clear .venv  # an interrupted installation starts over
+	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
 	@touch $@

@@ -92,7 +92,7 @@ def generated_digits(known: Digits, params: Params, seed: int, budget: int) -> D
             bar.update(settings.batch_size)
     requested = label_sequence(GENERATED, "mnist", seed)
     z = latents(GENERATED, params.model.latent_size, seed)
-    return Digits(generate(trainer.finished_generator().cpu(), z, requested), requested.to(torch.uint8).numpy())
+    return Digits(generate(trainer.calibrated_ema_generator().cpu(), z, requested), requested.to(torch.uint8).numpy())
 
 
 def repeated(digits: Digits, count: int) -> Digits:

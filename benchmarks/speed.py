@@ -148,7 +148,7 @@ def quality() -> None:
         for _ in range(200):
             trainer.step()
         spent += time.perf_counter() - started
-        reached = relative_fid(trainer.finished_generator())
+        reached = relative_fid(trainer.calibrated_ema_generator())
         print(f"ours: {trainer.images_seen:,} images, {spent:.0f} s, relative FID {reached:.2f}", flush=True)
         if reached <= target:
             break

@@ -3,11 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from dcgan.data.mnist import write_idx
-from dcgan.gan.model_files import load_network
-from dcgan.gan.sampling import generate, label_sequence, latent_walk, latents
 from dcgan.images import digit_grid, grid, png
 from dcgan.params import load_params
 from dcgan.paths import GENERATOR, SAMPLE_GRID, SAMPLE_IMAGES, SAMPLE_LABELS, SAMPLE_WALK, root_folder
@@ -24,7 +21,12 @@ WALK_STEPS = 20  # images from one latent to the other
 
 @exit_on_user_error
 def main() -> None:
-    params = load_params()
+    params = load_params()  # torch takes seconds to import: a mistake in params.yaml is reported before
+    import torch
+
+    from dcgan.gan.model_files import load_network
+    from dcgan.gan.sampling import generate, label_sequence, latent_walk, latents
+
     settings = params.sample
     torch.set_num_threads(settings.threads)
     generator = load_network(GENERATOR, "generator")

@@ -3,13 +3,7 @@
 import os
 from pathlib import Path
 
-import torch
-
 from dcgan.data.mnist import load_split
-from dcgan.gan.device import describe_machine, keep_freed_memory, resolve_device, resolve_precision
-from dcgan.gan.trainer import Trainer
-from dcgan.gan.training_loop import run_training
-from dcgan.gan.training_outputs import write_networks, write_training_metrics
 from dcgan.gan.training_session import training_fingerprint, training_session
 from dcgan.params import load_params
 from dcgan.paths import RAW_DATA, local_state, root_folder
@@ -17,22 +11,29 @@ from dcgan.support.errors import exit_on_user_error
 from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking.provenance import environment_tags
 from dcgan.tracking.session import start_or_resume, tracked
-from dcgan.tracking.stage_outputs import log_training
+from dcgan.tracking.stage_outputs import log_training, log_training_parameters
 
 
 @exit_on_user_error
 def main() -> None:
-    params = load_params()
+    params = load_params()  # torch takes seconds to import: a mistake in params.yaml is reported before
+    import torch
+
+    from dcgan.gan.device import describe_machine, keep_freed_memory, resolve_device, resolve_precision
+    from dcgan.gan.trainer import Trainer
+    from dcgan.gan.training_loop import run_training
+    from dcgan.gan.training_outputs import write_networks, write_training_metrics
+
     keep_freed_memory()
     device = resolve_device()
     precision = resolve_precision(params.train.precision, device)
     settings = params.train.model_copy(update={"precision": precision})
     machine = describe_machine(device)
-    shaping = [params.model.model_dump(), settings.model_dump(), machine]
+    shaping = [params.model.model_dump(), params.train.model_dump(), precision, machine]
     fingerprint = training_fingerprint(shaping, RAW_DATA.glob("train-*"))
     images, labels = (torch.from_numpy(array) for array in load_split(RAW_DATA, "train"))
     root = root_folder()
-    with training_session(local_state(root), fingerprint) as session:
+    with training_session(local_state(root), fingerprint, Path()) as session:
         trainer = Trainer(params.model, settings, images, labels, device)
         resolved = {
             "seed": settings.seed,
@@ -43,11 +44,13 @@ def main() -> None:
         }
         name = os.environ.get("DVC_EXP_NAME") or f"train-{fingerprint[:6]}"
         run_log = start_or_resume(root, session.run_log_id_file, name)
-        run_log.log_tags(environment_tags() | machine | {"precision": precision, "workers": trainer.workers})
+        if not session.is_finished:
+            run_log.log_tags(environment_tags() | machine | {"precision": precision, "workers": trainer.workers})
+        log_training_parameters(PIPELINE, run_log, params.model_dump())
         with tracked(root, run_log):
-            progress = run_training(trainer, session.folder, run_log, session.stop)
+            history = run_training(trainer, session.folder, run_log, session.stop)
             write_networks(trainer, Path())
-            write_training_metrics(trainer, progress, resolved, Path())
+            write_training_metrics(trainer, history, resolved, Path())
             log_training(PIPELINE, run_log, Path(), params.model_dump())
         session.finish_and_exit()
 

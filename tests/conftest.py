@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dcgan.data.download import fetch
-from dcgan.data.mnist import FILES, problem
+from dcgan.data.mnist import FILES, file_fault
 from dcgan.support.lock import hold
 
 ROOT = Path(__file__).parents[1]
@@ -19,7 +19,7 @@ def mnist_dir() -> Path:
     """A folder with MNIST's four files, verified. Read-only for tests. Fetched once, then reused by later test runs."""
     folder = ROOT / ".pytest_cache" / "mnist"
     with hold(folder.with_suffix(".lock"), "fetching MNIST for the tests", wait=120):  # pytest -n 2: two processes
-        if any(problem(folder / name) for name in FILES):
+        if any(file_fault(folder / name) for name in FILES):
             raw = ROOT / "data" / "raw"
-            fetch(folder, None if any(problem(raw / name) for name in FILES) else str(raw))
+            fetch(folder, None if any(file_fault(raw / name) for name in FILES) else str(raw))
     return folder

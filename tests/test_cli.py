@@ -4,8 +4,11 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+from clones import ROOT, run
 
 import dcgan.commands
 from dcgan.cli import COMMANDS, main
@@ -48,12 +51,62 @@ def test_an_unknown_command_is_refused_with_the_known_ones(capsys):
     assert all(name in error for name in COMMANDS)
 
 
-def test_help_needs_neither_torch_nor_mlflow():
+def test_no_help_needs_torch_or_mlflow():
     """Both take seconds to import."""
     code = (
-        "import sys, dcgan.cli\n"
-        "try:\n    dcgan.cli.main(['--help'])\n"
-        "finally:\n    print(*{'torch', 'mlflow'} & sys.modules.keys(), file=sys.stderr)"
+        "import contextlib, sys\n"
+        "from dcgan.cli import COMMANDS, main\n"
+        "for arguments in ([], ['--version'], *([name, '--help'] for name in COMMANDS)):\n"
+        "    with contextlib.suppress(SystemExit):\n"
+        "        main(arguments)\n"
+        "    if {'torch', 'mlflow'} & sys.modules.keys():\n"
+        "        sys.exit(f'imported by {arguments}')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("usage: ") == 1 + len(COMMANDS)
+
+
+def test_without_arguments_the_help_is_shown(capsys):
+    assert output_of(capsys) == output_of(capsys, "--help")
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert output_of(capsys, "--version") == (0, f"dcgan {version('dcgan-mnist')}\n", "")
+
+
+@pytest.fixture
+def below(tmp_path) -> Path:
+    """A folder two levels below the root of a repository with parameters, scores and a baseline."""
+    (tmp_path / "dvc.yaml").touch()
+    for name in ("params.yaml", "metrics/baseline.json", "metrics/evaluate.json", "metrics/train.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    folder = tmp_path / "src" / "deep"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def dcgan_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return run(folder, sys.executable, "-m", "dcgan.cli", *arguments, check=False)
+
+
+@pytest.mark.parametrize("arguments", [["params"], ["check"]], ids=" ".join)
+def test_a_command_does_the_same_from_a_folder_below_the_root(below, arguments):
+    root = below.parents[1]
+    there, here = (dcgan_in(folder, *arguments) for folder in (root, below))
+    assert (here.returncode, here.stdout, here.stderr) == (there.returncode, there.stdout, there.stderr)
+
+
+def test_files_are_those_of_the_folder_where_the_user_is(below):
+    """Parameters, scores and baseline that lie beside the user, not those of the repository."""
+    root = below.parents[1]
+    (below / "mine.yaml").write_text("train: 5")
+    done = dcgan_in(below, "params", "mine.yaml")
+    assert f"{below}/mine.yaml: train is 5" in done.stderr
+    for name in ("evaluate.json", "train.json", "baseline.json"):
+        (root / "metrics" / name).rename(below / name)
+    done = dcgan_in(below, "check", "evaluate.json", "--baseline", "baseline.json")
+    assert done.returncode == 0, done.stderr
+    done = dcgan_in(below, "check", "evaluate.json", "--baseline", "../baseline.json")
+    assert f"there is no baseline {below}/../baseline.json" in done.stderr

@@ -1,7 +1,7 @@
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from dcgan.images import animation, digit_grid, grid, png, side_by_side
 
@@ -41,6 +41,10 @@ def test_an_animation_has_one_frame_per_picture_and_repeats():
     with Image.open(io.BytesIO(animation(pictures))) as gif:
         assert gif.n_frames == 3
         assert gif.info["loop"] == 0
+        shown = []
+        for frame in ImageSequence.Iterator(gif):
+            shown.append((int(np.asarray(frame.convert("L"))[0, 0]), gif.info["duration"]))
+    assert shown == [(0, 400), (90, 400), (250, 1600)]
 
 
 def test_pictures_side_by_side_have_a_white_gap_between_them():

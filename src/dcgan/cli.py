@@ -2,12 +2,18 @@
 
 import argparse
 import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from dcgan.support.errors import exit_on_user_error
+from dcgan.paths import workspace
+from dcgan.support.errors import UserError, exit_on_user_error
 
 # Command -> one line of help. Its module is dcgan.commands.<name>, with underscores for dashes, and has
-# add_arguments(parser) and run(args) -> exit code. A module is imported only when its command runs: importing torch
-# or MLflow takes seconds.
+# add_arguments(parser) and run(args) -> exit code. A module is imported only when its command runs, and imports torch,
+# MLflow and what needs them in run(): that takes seconds, and neither --help nor a mistyped option should.
+# Commands run in the workspace, wherever in it the user is: an argument that is a path has the type `user_path`.
 COMMANDS = {
     "params": "check all of params.yaml",
     "draw": "write a number in handwritten digits: dcgan draw 2026 -o year.png",
@@ -21,7 +27,32 @@ COMMANDS = {
 }
 
 
+@contextmanager
+def _explain_missing_package() -> Iterator[None]:
+    """Only `draw` runs with what the wheel installs; the other commands need the packages of the extra `pipeline`."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "dcgan":
+            raise
+        raise UserError(
+            f"the package {error.name.partition('.')[0]} is not installed, and this command needs it; use a clone of "
+            "the repository, where `make repro` installs everything, or add the extra: pip install 'FILE.whl[pipeline]'"
+        ) from error
+
+
+class _Version(argparse.Action):
+    """argparse's own action needs the version in advance; looking it up takes as long as all the rest."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_) -> None:
+        from importlib.metadata import version
+
+        print(f"dcgan {version('dcgan-mnist')}")
+        parser.exit()
+
+
 @exit_on_user_error
+@_explain_missing_package()
 def main(argv: list[str] | None = None) -> int | None:
     parser = argparse.ArgumentParser(
         prog="dcgan",
@@ -29,13 +60,16 @@ def main(argv: list[str] | None = None) -> int | None:
         epilog=_command_list() + "\n\n`dcgan COMMAND --help` lists the options of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    chosen = parser.parse_args(argv)
+    chosen = parser.parse_args((sys.argv[1:] if argv is None else argv) or ["--help"])
     module = importlib.import_module(f"dcgan.commands.{chosen.command.replace('-', '_')}")
     command = argparse.ArgumentParser(prog=f"dcgan {chosen.command}", description=COMMANDS[chosen.command])
     module.add_arguments(command)
-    return module.run(command.parse_args(chosen.arguments))
+    args = command.parse_args(chosen.arguments)
+    os.chdir(workspace())
+    return module.run(args)
 
 
 def _command_list() -> str:

@@ -1,20 +1,11 @@
 """This project's settings of the regression check (docs/gate.md). The gated scores and their limits: dcgan.scores."""
 
 from dcgan import paths
-from dcgan.gate.thresholds import Damage, GatedScore, GateSettings, MetricKey
+from dcgan.gate.settings import GatedScore, GateSettings, TargetRegression
 from dcgan.scores import SCORES
 
-
-def _protocol(key: str) -> MetricKey:
-    return MetricKey(paths.SCORES, f"protocol.{key}")
-
-
-def _training(key: str) -> MetricKey:
-    return MetricKey(paths.TRAIN_METRICS, key)
-
-
 GATE = GateSettings(
-    scores_file=paths.SCORES,
+    scores_file=paths.SCORES_FILE,
     baseline_file=paths.BASELINE,
     baseline_command="dcgan baseline --seeds N",
     scores=tuple(
@@ -29,22 +20,22 @@ GATE = GateSettings(
         for score in SCORES
         if score.gate
     ),
-    seed=_training("seed"),
+    seed="training.seed",
     context={
-        "protocol_version": _protocol("version"),
-        "features_sha256": _protocol("features_sha256"),
-        "n_generated": _protocol("n_generated"),
-        "n_real": _protocol("n_real"),
-        "n_samples": _protocol("n_samples"),  # the training set of the classifier behind CAS
-        "class_mix": _protocol("class_mix"),
-        "sample_seed": _protocol("sample_seed"),
-        "evaluate_seed": _protocol("evaluate_seed"),
-        "conditional": _training("conditional"),
-        "images": _training("images"),  # the training budget
-        "device": _training("device"),  # its type: cpu, cuda
-        "precision": _training("precision"),
+        "protocol_version": "protocol.version",
+        "features_sha256": "protocol.features_sha256",
+        "n_generated": "protocol.n_generated",
+        "n_real": "protocol.n_real",
+        "n_samples": "protocol.n_samples",  # the training set of the classifier behind CAS
+        "class_mix": "protocol.class_mix",
+        "sample_seed": "protocol.sample_seed",
+        "evaluate_seed": "protocol.evaluate_seed",
+        "conditional": "training.conditional",
+        "images": "training.images",  # the training budget
+        "device": "training.device",  # its type: cpu, cuda
+        "precision": "training.precision",
     },
-    damage=Damage("relative_fid", factor=1.5, wanted_power=0.9),
+    target=TargetRegression("relative_fid", factor=1.5, target_power=0.9),
     # Below 1 in 100, because scores are not exactly normal over seeds and heavier tails fail more often.
     false_alarm_rate=0.009,
     ignored_suffixes=("_real",),  # the score of real data: a property of the measurement

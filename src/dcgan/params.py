@@ -5,14 +5,13 @@ Nothing here imports torch, so that a mistake in params.yaml is reported at once
 
 import difflib
 import os
-from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dcgan.constants import CLASSES, STD_GROUP
 from dcgan.support.errors import UserError
+from dcgan.support.files import read_yaml
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1)]
@@ -20,7 +19,7 @@ MAX_CLUSTERS = 2000  # over all classes
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class DownloadParams(Section):
@@ -32,7 +31,7 @@ class DownloadParams(Section):
         local = not separator or (scheme == "file" and rest.startswith(("/", "localhost/")))
         if mirror == "" or not local:
             raise ValueError(
-                f"download.mirror is {mirror!r} and must be a local folder, a file:///absolute/folder URL, "
+                f"download.mirror is {mirror!r}, but must be a local folder, a file:///absolute/folder URL, "
                 "or null to use the public sources only"
             )
         return mirror
@@ -51,7 +50,7 @@ class ModelParams(Section):
     def clusters_fit(self) -> "ModelParams":
         if self.clusters > MAX_CLUSTERS:
             raise ValueError(
-                f"model.clusters_per_class is {self.clusters_per_class} and must be at most {MAX_CLUSTERS // CLASSES} "
+                f"model.clusters_per_class is {self.clusters_per_class}, but must be at most {MAX_CLUSTERS // CLASSES} "
                 f"while model.conditional is true: each of the {CLASSES} digits is a class; lower it, or set "
                 "model.conditional: false"
             )
@@ -134,37 +133,54 @@ def load_params(path: str | os.PathLike = "params.yaml") -> Params:
     """Read and check all of params.yaml.
 
     Raises:
-        UserError: missing file, invalid YAML, unknown key (with the nearest known one), missing key, wrong type,
+        UserError: missing, empty or unreadable file, unknown key (with the nearest known one), missing key, wrong type,
             value out of range, or values that do not fit together. One line lists all problems.
     """
-    try:
-        raw = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; run this from the repository's root") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    raw = read_yaml(path)
+    if raw is None:
+        raise UserError(f"{path} is empty, but every key is required; restore it: git checkout params.yaml")
+    if not isinstance(raw, dict):
+        raise UserError(
+            f"{path} is a {type(raw).__name__}, but must be the sections {', '.join(Params.model_fields)}; "
+            "restore it: git checkout params.yaml"
+        )
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise UserError(f"{path}: " + "; ".join(_explain(problem) for problem in error.errors())) from error
+        raise UserError(f"{path}: {'; '.join(_explain(error.errors()))}") from error
 
 
-def _explain(problem: dict) -> str:
-    """One of pydantic's errors as a clause: key, value, what is allowed."""
-    key = ".".join(str(part) for part in problem["loc"])
+def _explain(problems: list[dict]) -> list[str]:
+    """pydantic's errors as clauses: key, value, what is allowed. All missing keys are one clause."""
+    missing = [_key(problem) for problem in problems if problem["type"] == "missing"]
+    clauses = [_clause(problem) for problem in problems if problem["type"] != "missing"]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        clauses.append(f"{', '.join(missing)} {verb} missing; every key is required, see the committed params.yaml")
+    return clauses
+
+
+def _clause(problem: dict) -> str:
     match problem["type"]:
         case "extra_forbidden":
             known = _known_keys(problem["loc"][:-1])
             nearest = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
             hint = f"did you mean {nearest[0]}?" if nearest else f"known keys: {', '.join(known)}"
-            return f"unknown key {key}; {hint}"
-        case "missing":
-            return f"{key} is missing; every key is required, and the committed params.yaml has them all"
+            return f"unknown key {_key(problem)}; {hint}"
         case "value_error":
             return str(problem["ctx"]["error"])
         case _:
-            wanted = problem["msg"].removeprefix("Input ")
-            return f"{key or 'the file'} is {problem['input']!r} and {wanted}"
+            return f"{_key(problem)} is {_shorten(problem['input'])}, but {problem['msg'].removeprefix('Input ')}"
+
+
+def _key(problem: dict) -> str:
+    return " ".join(".".join(map(str, problem["loc"])).split())
+
+
+def _shorten(value: object) -> str:
+    """A value as it is shown in a message: pasting a page of text into a parameter should not print a page."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _known_keys(location: tuple) -> list[str]:

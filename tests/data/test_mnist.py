@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from torchvision.datasets import MNIST
 
-from dcgan.data.mnist import FILES, LARGEST_FILE, load_split, problem, read_idx, write_idx
+from dcgan.data.mnist import FILES, MAX_FILE_SIZE, file_fault, load_split, read_idx, write_idx
 from dcgan.support.errors import UserError
 
 # Images of each digit, 0 to 9, as published with the data set.
@@ -72,7 +72,7 @@ def test_load_split_returns_the_same_as_torchvision(mnist_dir, tmp_path, split):
 
 
 def test_largest_file_is_the_size_of_the_largest_file(mnist_dir):
-    assert max((mnist_dir / name).stat().st_size for name in FILES) == LARGEST_FILE
+    assert max((mnist_dir / name).stat().st_size for name in FILES) == MAX_FILE_SIZE
 
 
 def test_missing_truncated_and_altered_files_are_refused(mnist_dir, tmp_path):
@@ -93,7 +93,7 @@ def test_missing_truncated_and_altered_files_are_refused(mnist_dir, tmp_path):
     labels.unlink()
     with pytest.raises(UserError, match="t10k-labels-idx1-ubyte is missing; run `dvc repro download`"):
         load_split(tmp_path, "test")
-    assert problem(tmp_path / "t10k-images-idx3-ubyte") is None
+    assert file_fault(tmp_path / "t10k-images-idx3-ubyte") is None
 
 
 def header(*values: int) -> bytes:

@@ -1,5 +1,7 @@
 """The digit network and its training: learning, determinism, input range, shifts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +69,27 @@ def test_fit_is_bitwise_reproducible_and_leaves_the_global_generator_unchanged()
     torch.manual_seed(6)
     assert same(first, fit(images, labels, QUICK, seed=3, classes=2, title="bars"))
     assert not same(first, fit(images, labels, QUICK, seed=4, classes=2, title="bars"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 2},
+        {"batch_size": 25},
+        {"learning_rate": 1e-3},
+        {"weight_decay": 0.1},
+        {"magnified": True},
+        {"shift": 2},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_part_of_a_recipe_changes_the_network(change):
+    images, labels = bars(100)
+    plain, other = (
+        fit(images, labels, recipe, seed=3, classes=2, title="bars") for recipe in (QUICK, replace(QUICK, **change))
+    )
+    shapes = [[weight.shape for weight in network.parameters()] for network in (plain, other)]
+    assert shapes[0] != shapes[1] or not same(plain, other)
 
 
 def test_fits_in_parallel_give_the_same_networks_as_one_by_one():

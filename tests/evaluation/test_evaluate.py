@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from evaluation.metrics.test_fid_kid import kid_by_hand
 from scipy.ndimage import gaussian_filter
 
 from dcgan.evaluation.evaluate import (
@@ -17,6 +18,7 @@ from dcgan.evaluation.evaluate import (
     label_scores,
 )
 from dcgan.evaluation.feature_extractor import load_feature_extractor
+from dcgan.evaluation.metrics.fid_kid import fid
 from dcgan.scores import PROTOCOL_VERSION, SCORES
 from dcgan.support.errors import UserError
 
@@ -76,6 +78,24 @@ class TestMonotonicity:
         self.check(scorer, [real, real.rows(half), real.rows(np.zeros(1000, dtype=int))])
 
 
+def test_fid_and_kid_are_those_of_the_features_with_the_extractors_kernel(mnist, real, scorer):
+    """KID against the paper's formula in numpy; the paper's default kernel would give many times as much."""
+    extractor = load_feature_extractor()
+    features = [extractor.features(images) for images in (mnist[1].images[:1000], real.images)]
+    expected = kid_by_hand(*features, seed=1, gamma=extractor.kid_gamma)
+    scores, predicted = scorer.score(real)
+    assert scores["kid"] == pytest.approx(expected, rel=1e-9)
+    assert scores["kid_x1000"] == pytest.approx(1000 * expected, rel=1e-9)
+    assert scores["fid"] == pytest.approx(fid(*features), rel=1e-9)
+    assert (predicted == extractor.features_and_labels(real.images)[1].numpy()).all()
+
+
+def test_precision_and_recall_are_not_mixed_up(real, scorer):
+    """One image repeated is always a real digit, and covers one of them."""
+    scores, _ = scorer.score(real.rows(np.zeros(1000, dtype=int)))
+    assert scores["precision"] == 1 and scores["recall"] < 0.01
+
+
 def test_quick_scores_are_the_feature_scores_with_relative_fid(mnist, real, scorer):
     expected, _ = scorer.score(real)
     stored = load_feature_extractor().metadata["real_scores"]
@@ -124,6 +144,18 @@ class TestRefused:
     def test_intact_samples_pass(self):
         check_samples(Digits(blank(), np.zeros(400, dtype=np.uint8)), COUNT)
 
+    def test_evaluate_refuses_them_before_it_computes_anything(self, mnist):
+        samples = Digits(blank(), np.full(400, 10, dtype=np.uint8))
+        with pytest.raises(UserError, match="a label of the samples is 10"):
+            evaluate(samples, *mnist, extractor=None, settings=Settings(seed=5, count=COUNT))
+
+    def test_evaluate_returns_no_score_that_is_not_finite(self, samples, mnist, monkeypatch):
+        module = "dcgan.evaluation.evaluate.classifier_score_tasks"
+        monkeypatch.setattr(module, lambda *_: {"cas": lambda: float("nan"), "two_sample_28": lambda: 0.5})
+        train = mnist[0].rows(slice(5000))
+        with pytest.raises(UserError, match=r"^cas is nan: nothing was written"):
+            evaluate(samples, train, mnist[1], load_feature_extractor(), Settings(seed=5, count=COUNT))
+
     def test_a_score_that_is_not_finite_is_named(self):
         with pytest.raises(UserError, match="fid is nan, kid is inf"):
             check_finite({"fid": float("nan"), "recall": 0.5, "kid": float("inf")})
@@ -145,6 +177,14 @@ class TestEvaluate:
         assert scores["recall"] == pytest.approx(scores["recall_real"], abs=0.15)
         assert scores["label_accuracy"] > 0.98 and scores["copied"] == 1.0 and scores["nearest_training"] == 0.0
         assert 0.3 < scores["two_sample_28"] < 0.7
+
+    def test_each_part_is_about_the_first_samples(self, found, samples, mnist):
+        """Scores of the features, labels and nearest training images are all of the first 200 of 600 samples."""
+        extractor, first = load_feature_extractor(), samples.rows(slice(COUNT))
+        scores, predicted = FeatureScorer(mnist[1].images[:COUNT], extractor, seed=5).score(first)
+        assert {key: found.scores[key] for key in scores} == pytest.approx(scores, abs=1e-8)
+        assert (found.predicted == predicted).all()
+        assert (mnist[0].images[found.nearest.row] == first.images).all()
 
     def test_real_values_are_measured_with_as_many_images(self, found):
         """FID falls with the count: with 200 images it is many times the stored value, of 10,000."""
@@ -176,5 +216,7 @@ class TestEvaluate:
         assert (held_out_real == test.images[:COUNT]).all() and len(real) == COUNT
         training = {image.tobytes() for image in train.images}
         assert all(image.tobytes() in training for image in real)
-        trained_on, _, tested_on, _ = tasks["cas"].args
-        assert trained_on is samples.images and tested_on is test.images
+        trained_on, requested, tested_on, labels = tasks["cas"].args
+        assert trained_on is samples.images and requested is samples.labels
+        assert tested_on is test.images and labels is test.labels
+        assert {task.keywords["seed"] for task in tasks.values()} == {5}

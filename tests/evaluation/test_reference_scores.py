@@ -32,3 +32,16 @@ def test_training_images_in_place_of_generated_ones_have_the_class_counts_of_the
     train, test = mnist
     rows = class_matched_rows(train.labels, test.labels)
     assert (np.bincount(train.labels[rows]) == np.bincount(test.labels)).all() and len(set(rows)) == FULL_COUNT
+
+
+def test_no_classifier_is_tested_on_images_that_it_was_trained_on(mnist):
+    train, test = mnist
+    rows = class_matched_rows(train.labels, test.labels)
+    cas, two_sample, nearest = reference_scores._tasks(train, test, rows)
+    assert cas.args == (train.images, train.labels, test.images, test.labels)
+    assert nearest.args == (test.images, train.images, train.labels)
+    as_real, as_generated, held_out_real, held_out = two_sample.args
+    assert held_out_real is test.images and (held_out == train.images[rows]).all()
+    sets = [{image.tobytes() for image in images} for images in (as_real, as_generated, held_out)]
+    assert [len(images) for images in sets] == [FULL_COUNT] * 3
+    assert len(set.union(*sets)) == 3 * FULL_COUNT

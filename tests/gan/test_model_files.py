@@ -1,3 +1,5 @@
+import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -78,6 +80,79 @@ def test_a_truncated_file_is_refused(tmp_path):
     (tmp_path / "g").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="is not a generator"):
         load_network(tmp_path / "g", "generator")
+
+
+def forge(path: Path, metadata: str, tensors: dict | None = None) -> Path:
+    """A safetensors file with this project's metadata entry replaced."""
+    save_file(make_generator().state_dict() if tensors is None else tensors, path, {"dcgan": metadata})
+    return path
+
+
+def with_arguments(**changes) -> str:
+    return json.dumps({"network": "generator", "arguments": make_generator().arguments | changes})
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "[]", "5", "null", '"text"', "{", "[" * 100_000, "9" * 5000, "{}",
+        '{"network": []}', '{"network": "generator"}', '{"network": "a\\nb"}',
+        '{"network": "generator", "arguments": []}',
+        '{"network": "generator", "arguments": null}',
+        '{"network": "generator", "arguments": {"width": 8}}',
+        '{"network": "generator", "arguments": {"a": 1}}',
+    ],
+)  # fmt: skip
+def test_forged_metadata_is_refused_in_one_line(tmp_path, metadata):
+    with pytest.raises(UserError, match="not a generator") as caught:
+        load_network(forge(tmp_path / "g", metadata), "generator")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 0}, {"width": -8}, {"width": 8.0}, {"width": "8"}, {"width": None}, {"width": 10**30}, {"width": 9},
+        {"latent_size": 17}, {"latent_size": -4}, {"clusters_per_class": 0}, {"clusters_per_class": 21},
+        {"clusters_per_class": 10**12}, {"conditional": False}, {"width": [8]}, {"width": float("nan")},
+    ],
+)  # fmt: skip
+def test_arguments_that_do_not_fit_the_weights_are_refused_in_one_line(tmp_path, changes):
+    with pytest.raises(UserError, match="is not a generator that this project wrote") as caught:
+        load_network(forge(tmp_path / "g", with_arguments(**changes)), "generator")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("up1.weight"), r"tensor up1\.weight is missing"),
+        (lambda t: t.update(extra=torch.zeros(1)), "tensor extra is unknown"),
+        (lambda t: t.update({"norm1.bias": torch.zeros(65)}), r"norm1\.bias is F32 \[65\], not F32 \[64\]"),
+        (lambda t: t.update({"norm1.bias": torch.zeros(64).double()}), r"norm1\.bias is F64 \[64\], not F32 \[64\]"),
+    ],
+)
+def test_tensors_of_another_network_are_named(tmp_path, change, message):
+    tensors = dict(make_generator().state_dict())
+    change(tensors)
+    with pytest.raises(UserError, match=message):
+        load_network(forge(tmp_path / "g", with_arguments(), tensors), "generator")
+
+
+def peak_mb() -> float:
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="resets the peak in Linux's /proc")
+@pytest.mark.parametrize("width", [600, 20_000])
+def test_a_small_file_that_claims_a_large_network_takes_no_memory(tmp_path, width):
+    path = forge(tmp_path / "g", with_arguments(width=width), {"dense.weight": torch.zeros(6000)})
+    assert path.stat().st_size < 30_000
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_mb()
+    with pytest.raises(UserError, match="is not a generator that this project wrote"):
+        load_network(path, "generator")
+    assert peak_mb() - before < 50
 
 
 USE_WITHOUT_THE_PACKAGE = """

@@ -1,6 +1,6 @@
 import torch
 
-from dcgan.gan.network_summary import stages, summarize, table
+from dcgan.gan.network_summary import diagram_blocks, summarize, table
 from dcgan.gan.networks import Discriminator, Generator
 
 CLUSTERS = torch.zeros(4, dtype=torch.int64)
@@ -11,7 +11,7 @@ def test_the_layers_of_the_generator_are_those_of_its_forward_pass():
     summary = summarize(Generator(16, 8, True, 2), torch.zeros(4, 16), CLUSTERS)
     assert summary.inputs == ("latents", "labels")
     assert summary.input_shape == (15 + 20,)
-    assert stages(summary) == [
+    assert diagram_blocks(summary) == [
         (["Linear", "BatchNorm2d", "ReLU"], (64, 4, 4)),
         (["ConvTranspose2d 3x3, stride 2", "BatchNorm2d", "ReLU"], (32, 7, 7)),
         (["ConvTranspose2d 4x4, stride 2", "BatchNorm2d", "ReLU"], (8, 14, 14)),
@@ -23,7 +23,7 @@ def test_the_layers_of_the_discriminator_include_its_norm_if_it_has_one():
     for norm, between in (("none", []), ("batch", ["BatchNorm2d"])):
         summary = summarize(Discriminator(8, 20, norm, True), IMAGES, CLUSTERS)
         assert summary.inputs == ("images", "clusters")
-        assert stages(summary) == [
+        assert diagram_blocks(summary) == [
             (["Conv2d 4x4, stride 2", "LeakyReLU"], (8, 14, 14)),
             (["Conv2d 4x4, stride 2", *between, "LeakyReLU"], (32, 7, 7)),
             (["Conv2d 3x3, stride 2", *between, "LeakyReLU"], (64, 4, 4)),

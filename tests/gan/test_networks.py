@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn.functional import leaky_relu
 
 from dcgan.gan.networks import Discriminator, Generator
 
@@ -75,6 +76,24 @@ def test_minibatch_std_detects_a_group_of_identical_images():
         activate_std(discriminator)
         alone, among = discriminator(copies, CLUSTER_0[:4])[0], discriminator(images, CLUSTER_0[:4])[0]
         assert (not torch.allclose(alone, among, atol=1e-5)) == differs
+
+
+def test_minibatch_std_is_the_mean_over_features_of_the_deviation_over_the_images_of_a_group():
+    """What the std adds to the logit, against numpy: population deviation over 4 images, of a quarter of the channels
+    at 7x7, times 10 and its weight."""
+    torch.manual_seed(0)
+    discriminator = Discriminator(8, 1, "none", True)
+    maps = []
+    discriminator.down2.register_forward_hook(lambda module, inputs, output: maps.append(output))
+    images = torch.rand(8, 1, 28, 28) * 2 - 1
+    images[4:] = images[4]  # the second group: equal images
+    without = discriminator(images, CLUSTER_0)
+    discriminator.std_weight.data.fill_(0.5)
+    added = (discriminator(images, CLUSTER_0) - without).detach().numpy().ravel()
+    features = leaky_relu(maps[0], 0.2)[:, :8].detach().numpy().reshape(2, 4, -1)
+    expected = 10 * 0.5 * features.std(axis=1).mean(axis=1)
+    assert expected[0] > 0.1
+    assert added == pytest.approx(expected.repeat(4), abs=1e-3)  # 1e-8 under the root: 5e-4 for equal images
 
 
 def test_minibatch_std_is_independent_between_groups():

@@ -2,6 +2,7 @@ import io
 
 import numpy as np
 import torch
+from matplotlib import pyplot
 from PIL import Image
 
 from dcgan.gan.network_summary import summarize
@@ -26,6 +27,18 @@ def test_figures_are_identical_bytes_when_drawn_again():
     rows = [{"step": i, "images": i * 64, **dict.fromkeys(NAMES, 0.5 + i / 100)} for i in range(1, 20)]
     assert curves(rows) == curves(rows)
     assert picture() == picture()
+
+
+def test_each_curve_shows_the_series_that_its_legend_names(monkeypatch):
+    monkeypatch.setattr("dcgan.gan.plots._figure_bytes", lambda figure: figure)
+    rows = [{"images": i * 64} | {name: i + 10 * n for n, name in enumerate(NAMES)} for i in range(1, 5)]
+    figure = curves(rows)
+    lines = [line for axis in figure.axes for line in axis.get_lines() if not line.get_label().startswith("_")]
+    pyplot.close(figure)
+    assert sorted(line.get_label() for line in lines) == sorted(NAMES)
+    for line in lines:
+        assert list(line.get_xdata()) == [row["images"] for row in rows]
+        assert list(line.get_ydata()) == [row[line.get_label()] for row in rows]
 
 
 def test_the_picture_of_the_networks_shows_their_layers():

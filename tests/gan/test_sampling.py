@@ -59,6 +59,10 @@ def test_latents_depend_on_seed_and_row_only():
     assert abs(float(many.var()) - 1) < 0.035
 
 
+def test_latents_never_repeat():
+    assert len(np.unique(latents(60_000, 4, seed=4).numpy(), axis=0)) == 60_000
+
+
 def test_gray_levels_are_rounded_to_the_nearest():
     values = torch.tensor([-1.0, 1.0, 0.0, 0.5 / 127.5 - 1 + 1e-4, 0.5 / 127.5 - 1 - 1e-4]).view(5, 1, 1, 1)
     assert to_uint8(values).ravel().tolist() == [0, 255, 128, 1, 0]
@@ -87,3 +91,16 @@ def test_a_latent_walk_goes_from_one_digit_to_another_in_small_steps(generator):
     whole = np.abs(walk[:, -1] - walk[:, 0]).mean(axis=1)
     assert (whole > 0).all()
     assert (step < whole / 3).all()  # a jump would be one step of nearly the whole distance
+
+
+def test_the_latents_of_a_walk_keep_their_cluster_and_are_as_long_as_samples(monkeypatch):
+    """Halfway along a straight line between two samples, a point has only 0.7 of their length."""
+    monkeypatch.setattr("dcgan.gan.sampling.generate", lambda generator, z, labels: (z, labels))
+    z, labels = latent_walk(Generator(64, 8, True, 20), seed=3, steps=9)
+    assert labels.tolist() == [digit for digit in range(10) for _ in range(9)]
+    ends, z = latents(20, 64, seed=3).view(10, 2, 64), z.view(10, 9, 64)
+    assert torch.equal(z[:, :, 0], ends[:, :1, 0].expand(-1, 9))  # the first value selects the cluster
+    assert torch.allclose(z[:, [0, -1], 1:], ends[:, :, 1:], atol=1e-5)
+    lengths = z[:, :, 1:].norm(dim=2)
+    assert (lengths > 0.95 * lengths[:, [0, -1]].amin(dim=1, keepdim=True)).all()
+    assert (lengths < 1.05 * lengths[:, [0, -1]].amax(dim=1, keepdim=True)).all()

@@ -44,11 +44,11 @@ def stop_after(trainer, steps: int) -> StopRequest:
 
 def test_a_run_logs_draws_snapshots_and_ends_with_its_budget(tmp_path):
     trainer = make_trainer(snapshots=3)
-    progress = run(tmp_path, trainer)
+    history = run(tmp_path, trainer)
     assert trainer.images_seen == 640
-    assert [row["step"] for row in progress.rows] == list(range(1, 41))
-    assert sorted(progress.snapshots) == [0, 320, 640]
-    assert all(images.shape == (100, 28, 28) for images in progress.snapshots.values())
+    assert [row["step"] for row in history.rows] == list(range(1, 41))
+    assert sorted(history.snapshots) == [0, 320, 640]
+    assert all(images.shape == (100, 28, 28) for images in history.snapshots.values())
 
 
 def test_an_interrupted_run_resumes_to_the_same_bytes_and_points(tmp_path):
@@ -63,13 +63,13 @@ def test_an_interrupted_run_resumes_to_the_same_bytes_and_points(tmp_path):
             run(tmp_path / "b", trainer, run_log, stop_after(trainer, steps))
         assert caught.value.exit_code == 143
     resumed = make_trainer(workers=2)
-    progress = run(tmp_path / "b", resumed, run_log)
+    history = run(tmp_path / "b", resumed, run_log)
 
     for name, tensor in whole.state().items():
         assert torch.equal(tensor, resumed.state()[name]), name
-    assert progress.rows == expected.rows
+    assert history.rows == expected.rows
     for seen, images in expected.snapshots.items():
-        assert np.array_equal(images, progress.snapshots[seen])
+        assert np.array_equal(images, history.snapshots[seen])
     assert logged(run_log, "points") == logged(whole_log, "points")
     assert logged(run_log, "image") == logged(whole_log, "image")
 
@@ -90,13 +90,16 @@ def test_a_killed_run_repeats_its_last_steps_without_logging_a_point_twice(tmp_p
     killed.step = die_at_twenty
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, killed, run_log)
-    assert int(load_newest_checkpoint(tmp_path / "run").tensors["progress"][0]) < 20
+    assert int(load_newest_checkpoint(tmp_path / "run").tensors["counters"][0]) < 20
     run(tmp_path, make_trainer(), run_log)
     steps = [step for series, step in logged(run_log, "points") if series == "train/loss_d"]
     assert steps == list(range(16, 641, 16))
 
 
-def test_a_non_finite_loss_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
+@pytest.mark.parametrize("log_points", [200, 1])
+def test_a_non_finite_loss_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch, log_points):
+    """With one log window over the whole run, only the checkpoints look at the losses before its end."""
+    monkeypatch.setattr(training_loop, "LOG_POINTS", log_points)
     trainer = make_trainer()
     step = trainer.step
 
@@ -112,8 +115,49 @@ def test_a_non_finite_loss_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_p
     ):
         run(tmp_path, trainer)
     kept = load_newest_checkpoint(tmp_path / "run")
-    assert int(kept.tensors["progress"][0]) == 12
+    assert int(kept.tensors["counters"][0]) == 12
     assert all(torch.isfinite(tensor).all() for tensor in kept.tensors.values())
+
+
+@pytest.mark.parametrize("r1_gamma", [1e36, 1.25e37, 5e37])
+def test_an_overflow_of_a_gradient_alone_ends_the_run(tmp_path, r1_gamma):
+    """The losses stay finite, but their series could not be saved: JSON has no infinity."""
+    with pytest.raises(Diverged, match=r"grad_norm_d is inf at step 1 \(16 images\).*lower train.r1_gamma"):
+        run(tmp_path, make_trainer(r1_gamma=r1_gamma, r1_every=1))
+
+
+def test_all_points_are_on_the_disk_before_a_checkpoint_that_follows_them(tmp_path, monkeypatch):
+    """After a power loss, a training run resumes behind its checkpoint and never logs the points before it again."""
+    run_log = RunLog.create(tmp_path, "test")
+    synced, sync, save = [0], run_log.sync, training_loop.save_checkpoint
+
+    def watched_sync() -> None:
+        sync()
+        synced.append(run_log.size())
+
+    def watched_save(*arguments) -> None:
+        assert synced[-1] == run_log.size()
+        save(*arguments)
+
+    monkeypatch.setattr(run_log, "sync", watched_sync)
+    monkeypatch.setattr(training_loop, "save_checkpoint", watched_save)
+    run(tmp_path, make_trainer(), run_log)
+    assert len(set(synced)) > 30
+
+
+def test_a_finished_run_is_resumed_at_its_last_step_to_the_same_result(tmp_path):
+    """Its outputs can be written again without training: no step is repeated and no point is added."""
+    run_log = RunLog.create(tmp_path, "test")
+    whole = make_trainer()
+    expected = run(tmp_path, whole, run_log)
+    size = run_log.size()
+    again = make_trainer()
+    again.step = None
+    history = run(tmp_path, again, run_log)
+    assert run_log.size() == size
+    assert (history.rows, history.snapshots.keys()) == (expected.rows, expected.snapshots.keys())
+    for name, tensor in whole.state().items():
+        assert torch.equal(tensor, again.state()[name]), name
 
 
 def rows(count: int, **values: float) -> list[dict[str, float]]:
@@ -131,14 +175,14 @@ def rows(count: int, **values: float) -> list[dict[str, float]]:
     ],
 )
 def test_an_unhealthy_training_is_reported_once(tmp_path, capsys, values, warning):
-    loop = training_loop._Run(make_trainer(), tmp_path, RunLog.create(tmp_path, "test"))
+    loop = training_loop._TrainingRun(make_trainer(), tmp_path, RunLog.create(tmp_path, "test"))
     loop.trainer.step_count = 10_000
-    loop.progress.rows = rows(5, **values)
+    loop.history.rows = rows(5, **values)
     loop._check_health()
     loop._check_health()
     printed = capsys.readouterr().err
     assert printed.count("warning:") == (1 if warning else 0)
-    assert len(loop.progress.warnings) == (1 if warning else 0)
+    assert len(loop.history.warnings) == (1 if warning else 0)
     assert warning is None or warning in printed
 
 

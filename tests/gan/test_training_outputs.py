@@ -1,42 +1,57 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from gan.test_trainer import make_trainer
+import torch
+from gan.test_trainer import make_trainer, same, weights_of
+from pictures import parts_of, read_png
 from PIL import Image
 
-from dcgan.gan.model_files import load_network
-from dcgan.gan.training_loop import Progress
+from dcgan.gan.model_files import NETWORKS, load_network
+from dcgan.gan.training_loop import TrainingHistory
 from dcgan.gan.training_outputs import training_summary, write_networks, write_training_metrics
 
 
 @pytest.fixture(scope="module")
 def trained():
     """A trainer after 20 steps, with a row for each and two snapshots."""
-    trainer, progress = make_trainer(), Progress()
+    trainer, history = make_trainer(), TrainingHistory()
     for step in range(1, 21):
         trainer.step()
-        progress.rows.append({"step": step, "images": 16 * step} | trainer.read_window())
+        history.rows.append({"step": step, "images": 16 * step} | trainer.pop_window())
     for seen in (320, 0):
-        progress.snapshots[seen] = np.full((100, 28, 28), seen % 256, dtype=np.uint8)
-    return trainer, progress
+        history.snapshots[seen] = np.full((100, 28, 28), seen % 256, dtype=np.uint8)
+    return trainer, history
+
+
+@pytest.fixture(scope="module")
+def written(trained, tmp_path_factory):
+    """A workspace with the metrics and figures."""
+    folder = tmp_path_factory.mktemp("written")
+    write_training_metrics(*trained, {"precision": "fp32"}, folder)
+    return folder
 
 
 def test_the_summary_has_means_over_the_last_tenth_and_counts(trained):
-    trainer, progress = trained
-    summary = training_summary(trainer, progress)
+    trainer, history = trained
+    summary = training_summary(trainer, history)
     for name in ("loss_d", "acc_fake", "variety"):
-        assert summary[name] == pytest.approx(np.mean([row[name] for row in progress.rows[-2:]]), abs=1e-4)
+        assert summary[name] == pytest.approx(np.mean([row[name] for row in history.rows[-2:]]), abs=1e-4)
     assert (summary["images"], summary["steps"], summary["warnings"]) == (320, 20, [])
     assert summary["generator_parameters"] == sum(tensor.numel() for tensor in trainer.generator.parameters())
 
 
-def test_metrics_and_figures_are_written_the_same_again(trained, tmp_path):
-    for name in ("a", "b"):
-        write_training_metrics(*trained, {"precision": "fp32"}, tmp_path / name)
-    written = {path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()}
-    assert {str(path) for path in written} == {
+def test_the_summary_repeats_the_warnings_of_the_training(trained):
+    trainer, history = trained
+    assert training_summary(trainer, replace(history, warnings=["collapsed"]))["warnings"] == ["collapsed"]
+
+
+def test_metrics_and_figures_are_written_the_same_again(trained, written, tmp_path):
+    write_training_metrics(*trained, {"precision": "fp32"}, tmp_path)
+    found = {path.relative_to(written) for path in written.rglob("*") if path.is_file()}
+    assert {str(path) for path in found} == {
         "metrics/train.json",
         "metrics/curves.csv",
         "metrics/progress/images-000000000.png",
@@ -47,10 +62,8 @@ def test_metrics_and_figures_are_written_the_same_again(trained, tmp_path):
         "metrics/training/networks.txt",
         "metrics/training/untrained_trained_real.png",
     }
-    assert [
-        path for path in written if (tmp_path / "a" / path).read_bytes() != (tmp_path / "b" / path).read_bytes()
-    ] == []
-    metrics = tmp_path / "a/metrics"
+    assert [path for path in found if (written / path).read_bytes() != (tmp_path / path).read_bytes()] == []
+    metrics = written / "metrics"
     assert json.loads((metrics / "train.json").read_text())["precision"] == "fp32"
     with open(metrics / "curves.csv", newline="") as stream:
         assert [int(row["images"]) for row in csv.DictReader(stream)] == list(range(16, 321, 16))
@@ -59,10 +72,24 @@ def test_metrics_and_figures_are_written_the_same_again(trained, tmp_path):
         assert np.asarray(animation.convert("L"))[0, 0] == 0  # snapshots in the order of the images seen
 
 
+def test_untrained_trained_and_real_digits_stand_side_by_side(trained, written):
+    untrained, final, real = parts_of(read_png(written / "metrics/training/untrained_trained_real.png"), 3)
+    assert (untrained == 0).all() and (final == 320 % 256).all()
+    trainer, _ = trained
+    for label in range(10):
+        first = trainer.images[trainer.labels == label][:10, 0].numpy()
+        assert (real[label, : len(first)] == first).all()
+
+
 def test_the_networks_are_written_as_they_can_be_loaded(trained, tmp_path):
     trainer, _ = trained
     write_networks(trainer, tmp_path)
     for name in ("generator", "discriminator"):
         network = load_network(tmp_path / f"models/{name}.safetensors", name)
         assert network.arguments == getattr(trainer, name).arguments
-    assert (tmp_path / "models/generator.pt2").stat().st_size > 0
+    generator, discriminator = (load_network(tmp_path / f"models/{name}.safetensors", name) for name in NETWORKS)
+    assert same(weights_of(generator), weights_of(trainer.generator_ema))
+    assert same(weights_of(discriminator), weights_of(trainer.discriminator))
+    program = torch.export.load(tmp_path / "models/generator.pt2").module()
+    latents, labels = torch.randn(20, 8), torch.arange(20) % 10
+    assert torch.allclose(program(latents, labels), generator(latents, labels), atol=1e-5)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dcgan.gate.baseline import Reference, Run, build_baseline, reference_from_baseline
-from dcgan.gate.thresholds import Damage, GatedScore, GateSettings, MetricKey
+from dcgan.gate.baseline import Reference, build_baseline, reference_from_baseline
+from dcgan.gate.runs import Run
+from dcgan.gate.settings import GatedScore, GateSettings, TargetRegression
 
-SCORES_FILE, SUMMARY_FILE = Path("results/scores.json"), Path("results/training/summary.json")
 SETTINGS = GateSettings(
-    scores_file=SCORES_FILE,
+    scores_file=Path("results/scores.json"),
     baseline_file=Path("results/reference/seeds.json"),
     baseline_command="make reference",
     scores=(
@@ -20,13 +20,9 @@ SETTINGS = GateSettings(
         GatedScore("accuracy", "higher", "linear", absolute=0.002, relative=0.0, only_if="labeled"),
         GatedScore("usefulness", "higher", "linear", absolute=0.002, relative=0.0, only_if="labeled"),
     ),
-    seed=MetricKey(SUMMARY_FILE, "random.seed"),
-    context={
-        "data": MetricKey(SCORES_FILE, "measured_on.data.sha256"),
-        "labeled": MetricKey(SUMMARY_FILE, "labeled"),
-        "epochs": MetricKey(SUMMARY_FILE, "epochs"),
-    },
-    damage=Damage("distance", factor=1.5, wanted_power=0.9),
+    seed="trained.seed",
+    context={"data": "measured_on.data.sha256", "labeled": "labeled", "epochs": "trained.epochs"},
+    target=TargetRegression("distance", factor=1.5, target_power=0.9),
     false_alarm_rate=0.009,
     ignored_suffixes=("_of_the_data",),
     libraries=("numpy",),
@@ -41,6 +37,12 @@ WITHOUT_FLOORS = replace(
 )
 
 
+def content_with(seed: int, **scores: float) -> dict:
+    """A scores file."""
+    context = {"measured_on": {"data": {"sha256": "ab"}}, "labeled": True, "trained": {"epochs": 90, "seed": seed}}
+    return {**MEANS, **scores, **context}
+
+
 def run_with(seed: int, **scores: float) -> Run:
     return Run(f"run {seed}", seed, CONTEXT, {**MEANS, **scores})
 
@@ -51,9 +53,9 @@ def drawn_run(seed: int, generator: np.random.Generator) -> Run:
     return run_with(seed, **scores)
 
 
-def damaged(run: Run) -> Run:
-    """The run with the damage that the settings name."""
-    return replace(run, scores={**run.scores, "distance": SETTINGS.damage.factor * run.scores["distance"]})
+def regressed(run: Run) -> Run:
+    """The run after the target regression of the settings."""
+    return replace(run, scores={**run.scores, "distance": SETTINGS.target.factor * run.scores["distance"]})
 
 
 def reference_of(runs: list[Run], settings: GateSettings = SETTINGS) -> Reference:

@@ -12,18 +12,18 @@ from gate.examples import (
     MEANS,
     RATE_PER_SCORE,
     SETTINGS,
-    damaged,
     drawn_run,
     reference,
     reference_of,
+    regressed,
     run_with,
 )
 from scipy import stats
 
-from dcgan.gate.baseline import Estimate, Run, reference_from_run
+from dcgan.gate.baseline import Estimate, reference_from_run
 from dcgan.gate.compare import compare, tolerance, verdict_of
-from dcgan.gate.thresholds import GatedScore
-from dcgan.support.errors import UserError
+from dcgan.gate.runs import NotComparable, Run
+from dcgan.gate.settings import GatedScore
 
 WITHOUT_FLOOR = GatedScore("x", "lower", "linear", absolute=0.0, relative=0.0)
 
@@ -99,12 +99,18 @@ def test_several_candidate_seeds_count_by_their_mean():
 
 
 def test_runs_that_are_not_comparable_are_refused():
-    with pytest.raises(UserError, match="seed 3, which is in the baseline"):
+    with pytest.raises(NotComparable, match="seed 3, which is in the baseline"):
         compare(SETTINGS, reference(), [run_with(3)])
-    with pytest.raises(UserError, match="both trained with seed 1"):
+    with pytest.raises(NotComparable, match="both trained with seed 1"):
         compare(SETTINGS, reference(), [run_with(1), run_with(1)])
-    with pytest.raises(UserError, match="epochs is 1 and not 90"):
+    with pytest.raises(NotComparable, match=r"epochs is 1 in run .* but 90 in"):
         compare(SETTINGS, reference(), [replace(run_with(1), context={**CONTEXT, "epochs": 1})])
+
+
+def test_a_baseline_without_a_finite_limit_is_refused():
+    runs = [run_with(seed, distance=value) for seed, value in ((2, 1e-300), (3, 1.0), (4, 1e100))]
+    with pytest.raises(NotComparable, match="distance differs so much between seeds that no candidate could fail"):
+        compare(SETTINGS, reference_of(runs), [run_with(1)])
 
 
 def test_a_model_without_labels_is_gated_on_the_scores_that_it_has():
@@ -134,7 +140,7 @@ def test_the_gate_keeps_both_rates_when_everything_is_measured_again():
         baseline = reference_of([drawn_run(seed, generator) for seed in range(2, 12)])
         candidate = drawn_run(1, generator)
         false_alarms += compare(SETTINGS, baseline, [candidate]).failed
-        detected += compare(SETTINGS, baseline, [damaged(candidate)]).scores[0].verdict == "REGRESSION"
+        detected += compare(SETTINGS, baseline, [regressed(candidate)]).scores[0].verdict == "REGRESSION"
     # exact: 0.9 % and, by the noncentral t with 10 seeds and a spread of 6 %, 98.0 %;
     # four standard errors of 1,500 rounds are 1.0 % and 1.5 %
     assert 0 < false_alarms / rounds < 0.019

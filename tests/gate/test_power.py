@@ -10,8 +10,8 @@ from scipy import stats
 
 from dcgan.gate.baseline import Estimate, reference_from_run
 from dcgan.gate.compare import tolerance
-from dcgan.gate.power import damage_size, failure_probability, plan, power_of, powers_of
-from dcgan.gate.thresholds import Damage, GatedScore
+from dcgan.gate.power import failure_probability, plan, power_of, powers_of, target_size
+from dcgan.gate.settings import GatedScore, TargetRegression
 
 BARE = GatedScore("x", "lower", "linear", absolute=0.0, relative=0.0)
 
@@ -99,14 +99,14 @@ def test_figures_are_given_up_to_the_candidate_seeds_that_are_enough():
     baseline.values["distance"][:] = [2.4 * math.exp(0.09 * z) for z in (-1.3, -0.9, -0.4, 0, 0.2, 0.5, 0.8, 1.5)]
     powers = powers_of(SETTINGS, baseline)
     assert len(powers) > 1
-    enough = [power.detection_power >= SETTINGS.damage.wanted_power for power in powers]
+    enough = [power.detection_power >= SETTINGS.target.target_power for power in powers]
     assert enough == [False] * (len(powers) - 1) + [True]
     assert [power.candidate_seeds for power in powers] == list(range(1, len(powers) + 1))
 
 
-def test_damage_to_a_score_where_higher_is_better():
-    settings = replace(SETTINGS, damage=Damage("diversity", factor=0.95, wanted_power=0.9))
-    assert damage_size(settings, DIVERSITY, mean=0.8) == pytest.approx(0.04)
+def test_target_regression_of_a_score_where_higher_is_better():
+    settings = replace(SETTINGS, target=TargetRegression("diversity", factor=0.95, target_power=0.9))
+    assert target_size(settings, DIVERSITY, mean=0.8) == pytest.approx(0.04)
     baseline = reference()
     std = np.std(baseline.values["diversity"], ddof=1)
     shift = 0.05 * np.mean(baseline.values["diversity"]) / (std * math.sqrt(1 / 8 + 1))

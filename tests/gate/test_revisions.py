@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from clones import run
-from gate.examples import CONTEXT, MEANS, SETTINGS, run_with
+from gate.examples import CONTEXT, MEANS, SETTINGS, content_with, run_with
 
 from dcgan.gate.baseline import build_baseline
 from dcgan.gate.compare import compare
@@ -21,11 +21,8 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def write_run(folder: Path, seed: int, **scores: float) -> str:
-    (folder / "training").mkdir(parents=True, exist_ok=True)
-    content = {**MEANS, **scores, "measured_on": {"data": {"sha256": "ab"}}}
-    (folder / "scores.json").write_text(json.dumps(content))
-    summary = {"random": {"seed": seed}, "labeled": True, "epochs": 90}
-    (folder / "training" / "summary.json").write_text(json.dumps(summary))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scores.json").write_text(json.dumps(content_with(seed, **scores)))
     return str(folder / "scores.json")
 
 
@@ -51,7 +48,7 @@ def test_another_project_compares_its_own_scores_from_its_own_files(repository):
     comparison = compare(SETTINGS, reference, [candidate])
     assert [one.score.name for one in comparison.scores] == ["distance", "diversity", "accuracy", "usefulness"]
     assert not comparison.failed
-    worse = read_run(SETTINGS, write_run(repository / "elsewhere", seed=9, distance=4.8))  # summary.json beside it
+    worse = read_run(SETTINGS, write_run(repository / "elsewhere", seed=9, distance=4.8))
     assert worse.seed == 9 and compare(SETTINGS, reference, [worse]).failed
 
 
@@ -63,7 +60,7 @@ def test_its_messages_name_its_files_and_its_command(repository):
     git(repository, "commit", "-q", "-m", "no results")
     with pytest.raises(UserError, match=r"neither results/reference/seeds\.json nor results/scores\.json"):
         read_reference(SETTINGS, BASELINE, "main")
-    with pytest.raises(UserError, match=r"no results/scores\.json and no results/training/summary\.json"):
+    with pytest.raises(UserError, match=r"has no results/scores\.json; choose"):
         read_run(SETTINGS, "main")
 
 
@@ -105,6 +102,15 @@ def test_a_committed_file_that_is_not_json_is_refused(repository):
     git(repository, "commit", "-q", "-a", "-m", "broken")
     with pytest.raises(UserError, match=r"results/scores\.json of .* is not JSON"):
         read_run(SETTINGS, "main")
+
+
+def test_a_committed_file_that_is_not_utf_8_or_too_deep_is_refused(repository):
+    for content in (b'{"distance": "\xff"}', b"[" * 100_000):
+        (repository / "results" / "scores.json").write_bytes(content)
+        git(repository, "commit", "-q", "-a", "-m", "broken")
+        with pytest.raises(UserError, match=r"results/scores\.json of .* is not JSON") as error:
+            read_run(SETTINGS, "main")
+        assert "\n" not in str(error.value)
 
 
 def test_versions_of_the_libraries_that_the_settings_name():

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dcgan.paths import GENERATOR
+
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
@@ -18,6 +20,7 @@ NO_DEPENDENCY = {
     "tracking/": "logs what happened, does not affect the outputs",
     "support/errors.py": "error messages only",
     "support/lock.py": "locking only",
+    "support/package_index.py": "downloads what is then verified by hash",
     "support/progress.py": "progress display only",
     "support/stop_signals.py": "stop requests only",
 }
@@ -85,7 +88,13 @@ def test_every_parameter_belongs_to_a_stage():
     assert used == set(yaml.safe_load((ROOT / "params.yaml").read_text()))
 
 
-def test_only_modules_named_after_mlflow_import_it():
+def test_the_registered_model_is_the_generator_of_the_train_stage():
+    artifacts = yaml.safe_load((ROOT / "dvc.yaml").read_text())["artifacts"]
+    assert artifacts["generator"]["path"] == str(GENERATOR)
+    assert str(GENERATOR) in STAGES["train"]["outs"]
+
+
+def test_only_the_modules_named_after_it_import_mlflow():
     importing = set()
     for path in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -93,4 +102,4 @@ def test_only_modules_named_after_mlflow_import_it():
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if any(name.split(".")[0] == "mlflow" for name in names):
                 importing.add(path.name)
-    assert importing == {"mlflow_store.py", "mlflow_runs.py", "mlflow_slices.py"}
+    assert importing == {"mlflow_runs.py", "mlflow_slices.py", "mlflow_store.py"}

@@ -1,4 +1,4 @@
-"""Real faults during real trainings: kills, signals, full disks, a dvc that dies."""
+"""Real faults during real training runs: kills, signals, full disks, a dvc that dies."""
 
 import os
 import random
@@ -163,15 +163,25 @@ def test_a_kill_before_the_run_log_exists_leaves_no_second_one(clone):
     assert [run_log.status for run_log in RunLog.all(clone)] == ["FINISHED"]
 
 
-def test_the_process_has_ended_as_soon_as_the_session_is_finished(clone):
-    """DVC considers a stage done only then: a kill between the two would repeat it in a second run log."""
-    process = start(clone)
-    wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
-    wait_for(lambda: not list(clone.glob(".dcgan/runs/*")))
-    time.sleep(0.2)  # os._exit takes a millisecond, interpreter shutdown over half a second
+def test_a_finished_training_whose_outputs_dvc_did_not_record_is_not_repeated(clone, expected):
+    """DVC was killed between the trainer's end and dvc.lock: its next run deletes the outputs and repeats the stage.
+
+    DVC considers a stage done only when its process has ended: os._exit takes a millisecond, and interpreter shutdown
+    would take over half a second.
+    """
+    process = start(clone, DVC_STAGE="train")
+    wait_for(lambda: list(clone.glob(".dcgan/runs/*/finished.json")))
+    time.sleep(0.2)
     process.kill()
     process.communicate()
     assert process.returncode == 0
+    for name in expected:
+        (clone / name).unlink()
+    again = start(clone, DVC_STAGE="train")
+    output, _ = again.communicate()
+    assert again.returncode == 0, output
+    assert "writing its outputs from the last checkpoint" in output
+    check_nothing_lost(clone, expected)
 
 
 @pytest.mark.parametrize(
@@ -204,6 +214,39 @@ def test_no_trainer_keeps_running_when_dvc_dies(clone, number):
     assert checkpoints(clone)
 
 
+@pytest.mark.faults
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.2, 0.3])
+def test_a_dvc_killed_before_it_records_a_training_does_not_repeat_it(clone, expected, delay):
+    """The training is used in the next run, by a forced one only as long as dvc.lock does not record it."""
+    dvc = start(clone, "dvc", "repro", "-s", "train")
+    wait_for(lambda: trainers_of(clone))
+    wait_for(lambda: not trainers_of(clone))
+    time.sleep(delay)
+    dvc.kill()
+    dvc.communicate()
+    (clone / ".dvc/tmp/rwlock").unlink(missing_ok=True)  # DVC may leave it empty, and then says to remove it
+    run(clone, "dvc", "repro", "-s", "train")
+    check_nothing_lost(clone, expected)
+    forced = run(clone, "dvc", "repro", "-f", "-s", "train")
+    assert "4,800/4,800 images" in forced.stderr and " 0/s" not in forced.stderr
+    assert [run_log.status for run_log in RunLog.all(clone)] == ["FINISHED"] * 2
+    assert outputs_of(clone) == expected
+
+
+@pytest.mark.faults
+def test_two_queued_experiments_with_equal_training_train_once(clone):
+    run(clone, "git", "add", "-A")
+    run(clone, "git", "commit", "-qm", "data")
+    for seed in (1, 2):
+        run(clone, "dvc", "exp", "run", "--queue", "-S", f"evaluate.seed={seed}")
+    run(clone, "dvc", "exp", "run", "--run-all", "--jobs", "2")
+    run(clone, "dvc", "queue", "stop", "--kill")
+    status = run(clone, "dvc", "queue", "status").stdout
+    assert status.count("Success") == 2, status
+    first, second = RunLog.all(clone)
+    assert (first.parent, second.parent) == (None, first.id)
+
+
 def trainers_of(folder: Path) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -216,17 +259,22 @@ def trainers_of(folder: Path) -> list[int]:
     return found
 
 
-def test_a_second_trainer_is_refused_with_the_holder_of_the_lock(clone):
-    change_params(clone, {"train": {"images": 480_000}})  # takes longer than the second one waits
-    first = start(clone)
+def test_a_second_trainer_waits_and_uses_the_result_of_the_first(clone, expected, template, tmp_path):
+    """Two queued experiments that differ in their evaluation: each has its workspace, both share the local state."""
+    workspace = tmp_path / "workspace"
+    subprocess.run(["cp", "-r", template, workspace], check=True)
+    first = start(clone, DVC_STAGE="train")
     wait_for(lambda: list(clone.glob(".dcgan/runs/*/images-000000000.png")))
-    second = start(clone)
-    output, _ = second.communicate(timeout=60)
-    assert second.returncode == 2
-    assert f"process {first.pid}" in output
-    assert first.poll() is None
-    first.kill()
+    second = start(workspace, DVC_STAGE="train", DVC_ROOT=str(clone))
+    output, _ = second.communicate(timeout=120)
+    assert second.returncode == 0, output
+    assert f"waiting: the same training is held by process {first.pid} " in output
+    assert "writing its outputs from the last checkpoint" in output
     first.communicate()
+    assert first.returncode == 0
+    assert outputs_of(workspace) == expected
+    assert not (workspace / ".dcgan").exists()
+    check_nothing_lost(clone, expected)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """How a process ends: exit codes and what the user sees, checked on real processes."""
 
+import os
+import shlex
 import subprocess
 import sys
 
@@ -27,11 +29,37 @@ def test_exit_code_and_message(body, code, stdout, stderr):
     assert (done.returncode, done.stdout, done.stderr) == (code, stdout, stderr)
 
 
-def test_a_bug_keeps_its_traceback():
+def test_a_bug_keeps_its_traceback_and_is_not_taken_for_a_verdict():
     done = subprocess.run(script("raise ValueError('a bug')"), capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Traceback" in done.stderr
     assert "ValueError: a bug" in done.stderr
+    assert done.stderr.splitlines()[-1] == "error: unexpected ValueError, see the traceback above"
+
+
+@pytest.mark.parametrize(("body", "code"), [("print('fine')", 2), ("print('worse')\nreturn 1", 1)])
+def test_output_that_cannot_be_written_is_an_error(body, code):
+    with open("/dev/full", "w") as full:
+        buffered = os.environ | {"PYTHONUNBUFFERED": ""}
+        done = subprocess.run(script(body), stdout=full, stderr=subprocess.PIPE, text=True, env=buffered)
+    assert done.returncode == code
+    assert done.stderr == (
+        "error: cannot write the output: No space left on device; write it elsewhere, or free space\n"
+        if code == 2
+        else ""
+    )
+
+
+@pytest.mark.parametrize("body", ["raise UserError('a mistake')", "raise ValueError('a bug')"])
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", ">&- 2>&-"])
+def test_a_message_that_nobody_can_read_leaves_the_exit_code(body, redirection):
+    command = f"{shlex.join(script(body))} {redirection}"
+    assert subprocess.run(command, shell=True, stdout=subprocess.PIPE).returncode == 2
+
+
+def test_a_message_is_one_line():
+    done = subprocess.run(script("raise UserError('no file a\\nb')"), capture_output=True, text=True)
+    assert done.stderr == "error: no file a b\n"
 
 
 @pytest.mark.parametrize("lines", [1, 100_000])  # one line fails in the last flush, many fail in print()

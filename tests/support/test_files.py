@@ -11,6 +11,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from clones import ROOT, run
 from dvc.utils.serialize import load_yaml
 
 from dcgan.support.errors import UserError
@@ -76,12 +77,66 @@ def test_a_kill_in_the_middle_of_writing_keeps_the_old_file(tmp_path):
     """SIGKILL between writing the temporary file and moving it into place: nothing can be cleaned up."""
     path = tmp_path / "file"
     write_atomic(path, b"old")
+    killed_while_writing(path)
+    assert path.read_bytes() == b"old"
+
+
+def killed_while_writing(path) -> None:
     code = (
         "import os, signal, sys; from dcgan.support.files import write_atomic; "
         "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL); write_atomic(sys.argv[1], b'new')"
     )
     assert subprocess.run([sys.executable, "-c", code, path]).returncode == -signal.SIGKILL
-    assert path.read_bytes() == b"old"
+
+
+def test_what_a_kill_leaves_is_ignored_by_git_and_removed_by_a_later_write(tmp_path):
+    (tmp_path / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
+    path = tmp_path / "metrics" / "train.json"
+    write_atomic(path, b"old")
+    run(tmp_path, "git", "init", "-q")
+    run(tmp_path, "git", "add", "-A")
+    run(tmp_path, "git", "commit", "-qm", "start")
+    killed_while_writing(path)
+    (left,) = set(path.parent.iterdir()) - {path}
+    assert run(tmp_path, "git", "status", "--porcelain").stdout == ""
+    write_atomic(path, b"old")
+    assert left.exists(), "it could be of a process that is still writing"
+    os.utime(left, (0, 0))
+    write_atomic(path.with_name("other.json"), b"other")
+    assert left.exists(), "it belongs to another file"
+    write_atomic(path, b"old")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder", "link to a device", "link to a folder"])
+def test_only_a_regular_file_is_replaced(tmp_path, kind):
+    path = target = tmp_path / "target"
+    if kind.startswith("link"):
+        target, path = tmp_path / "real", tmp_path / "target"
+        path.symlink_to(target)
+    if "device" in kind:
+        try:
+            os.mknod(target, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("only root may create devices")
+    elif kind == "pipe":
+        os.mkfifo(target)
+    else:
+        target.mkdir()
+    before = target.stat()
+    with pytest.raises(UserError, match=r"cannot write .*target: it is not a regular file"):
+        write_atomic(path, b"content")
+    assert (target.stat().st_mode, target.stat().st_ino) == (before.st_mode, before.st_ino)
+    assert not list(tmp_path.glob(".target*"))
+
+
+def test_a_link_to_a_file_is_replaced_and_its_target_kept(tmp_path):
+    """DVC links outputs to its cache, which must not be written through."""
+    (tmp_path / "cached").write_bytes(b"old")
+    (tmp_path / "file").symlink_to(tmp_path / "cached")
+    write_atomic(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new" and not (tmp_path / "file").is_symlink()
+    assert (tmp_path / "cached").read_bytes() == b"old"
 
 
 def test_json_round_trip_ends_with_a_newline(tmp_path):
@@ -104,7 +159,7 @@ def test_numbers_that_json_lacks_are_refused(tmp_path, value):
         (b'{"fid": ', r"is not JSON .*; restore the file or create it again"),
         (b"[" * 100_000, r"is not JSON .*; restore the file or create it again"),
         (b"9" * 5000, r"is not JSON \(Exceeds the limit"),
-        (b'{"name": "\xe9"}', r"is not UTF-8 text"),
+        (b'{"name": "\xe9"}', r"is not JSON \('utf-8' codec can't decode byte 0xe9"),
         (b"{\n<<<<<<< HEAD\n", r"has the markers of a merge conflict \(line 2\)"),
     ],
 )
@@ -133,7 +188,7 @@ def test_yaml_is_read_as_dvc_reads_it(tmp_path):
     [
         (b"a: 1\nb: 2\na: 3\n", r'not valid YAML \(found duplicate key "a" with value "3" .*, line 3\)'),
         (b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> x\n", r"markers of a merge conflict \(line 2\)"),
-        (b"a: caf\xe9\n", r"not UTF-8 text \(byte 0xe9 at offset 6\)"),
+        (b"a: caf\xe9\n", r"not valid YAML \('utf-8' codec can't decode byte 0xe9 in position 6"),
         (b"a: " + b"9" * 5000, r"not valid YAML \(Exceeds the limit \(4300 digits\)"),
         (b"a: " + b"[" * 3000, r"not valid YAML \(maximum recursion depth exceeded"),
         (b"a: [", r"not valid YAML \(.*, line 1\); correct or restore the file"),

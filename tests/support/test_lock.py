@@ -18,13 +18,17 @@ HOLD = "with hold(path, 'training'): print('held', flush=True); sys.stdin.readli
 SHARE = "stream = share(path); print('held', flush=True); sys.stdin.readline()"
 
 
+def start(path: Path, code: str) -> subprocess.Popen:
+    command = f"import sys; from dcgan.support.lock import hold, share; path = sys.argv[1]\n{code}"
+    return subprocess.Popen(
+        [sys.executable, "-c", command, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
 @contextmanager
 def holder(path: Path, code: str = HOLD):
     """Another process that holds the lock until it is killed or gets a line on stdin."""
-    command = f"import sys; from dcgan.support.lock import hold, share; path = sys.argv[1]\n{code}"
-    process = subprocess.Popen(
-        [sys.executable, "-c", command, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    process = start(path, code)
     try:
         assert process.stdout.readline() == "held\n"
         yield process
@@ -115,3 +119,42 @@ def test_lock_in_a_folder_that_cannot_be_created_is_one_clear_line(tmp_path):
         hold(tmp_path / "file" / "lock", ""),
     ):
         pass
+
+
+def test_waiting_for_a_deleted_lock_file_lets_no_two_processes_in(tmp_path):
+    """Whoever waits on the deleted file would get that one, and the next process the new one at the same path."""
+    path = tmp_path / "lock"
+    waits = "with hold(path, 'x', wait=30): print('held', flush=True); sys.stdin.readline()"
+    with holder(path) as first:
+        second = start(path, waits)
+        time.sleep(0.5)  # it has the file open by now
+        path.unlink()
+        first.kill()
+        first.wait()
+        assert second.stdout.readline() == "held\n"
+        with pytest.raises(Taken, match=f"process {second.pid} "), hold(path, "x", wait=0):
+            pass
+        second.communicate("\n")
+
+
+def test_a_holder_locks_its_deleted_file_again(tmp_path):
+    path = tmp_path / "lock"
+    with hold(path, "training") as lock:
+        path.unlink()
+        assert not is_held(path)
+        lock.restore()
+        assert is_held(path)
+        assert f'"pid": {os.getpid()}' in path.read_text()
+        path.replace(tmp_path / "moved")
+        path.write_text("of another inode")
+        lock.restore()
+        assert is_held(path)
+    assert not is_held(path)
+
+
+def test_a_holder_is_told_who_took_its_deleted_lock(tmp_path):
+    path = tmp_path / "lock"
+    with hold(path, "training") as lock:
+        path.unlink()
+        with holder(path) as other, pytest.raises(Taken, match=f"process {other.pid} "):
+            lock.restore()

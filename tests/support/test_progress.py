@@ -35,7 +35,7 @@ def test_log_file_gets_a_line_every_few_seconds_of_long_work(capfd, monkeypatch)
 
 
 def test_rate_leaves_out_what_was_done_before(capfd):
-    """A training resumed at 99 % of a billion images does not run at a billion images per second."""
+    """A training run resumed at 99 % of a billion images does not run at a billion images per second."""
     with progress("train", 10**9, "images", initial=10**9 - 10):
         pass
     (line,) = capfd.readouterr().err.splitlines()

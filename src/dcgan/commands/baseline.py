@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 
-from dcgan.gate.baseline import Baseline, Run, build_baseline, reference_from_baseline
-from dcgan.gate.markdown import baseline_text, damage_text, markdown_table
+from dcgan.gate.baseline import Baseline, build_baseline, reference_from_baseline
 from dcgan.gate.power import plan, powers_of
+from dcgan.gate.report import Report, Table, baseline_report, target_text
 from dcgan.gate.revisions import experiments, git, library_versions, read_run_at, resolve
+from dcgan.gate.runs import Run
 from dcgan.gate_settings import GATE
 from dcgan.params import load_params
+from dcgan.paths import user_path
 from dcgan.support.errors import UserError
 from dcgan.support.files import write_json
 
@@ -33,35 +35,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="as for `dvc exp run`: another setting for these runs",
     )
     parser.add_argument(
-        "-o", "--output", default=str(GATE.baseline_file), metavar="FILE", help=f"default: {GATE.baseline_file}"
+        "-o",
+        "--output",
+        type=user_path,
+        default=GATE.baseline_file,
+        metavar="FILE",
+        help=f"default: {GATE.baseline_file}",
     )
 
 
 def run(args: argparse.Namespace) -> None:
     if args.plan:
-        print(_plan_text())
+        _print(_plan_report())
         return
-    if args.seeds < GATE.fewest_seeds:
+    if args.seeds < GATE.min_seeds:
         raise UserError(
-            f"--seeds is {args.seeds} and must be at least {GATE.fewest_seeds}; `dcgan baseline --plan` helps to choose"
+            f"--seeds is {args.seeds}, but must be at least {GATE.min_seeds}; `dcgan baseline --plan` helps to choose"
         )
-    _check_repository(args.output)
-    baseline = _measure(args.seeds, args.set_param, args.output)
+    _check_repository(str(args.output))
+    baseline = _measure(args.seeds, args.set_param, str(args.output))
     write_json(args.output, baseline.model_dump())
-    print(baseline_text(GATE, baseline))
+    _print(baseline_report(GATE, baseline))
 
 
-def _plan_text() -> str:
+def _print(report: Report) -> None:
+    print(report.text() if sys.stdout and sys.stdout.isatty() else report.markdown())
+
+
+def _plan_report() -> Report:
     header = ["baseline seeds", "candidate seeds", *(f"{100 * spread:.0f} %" for spread in PLANNED_SPREADS)]
     rows = [
         [str(n), str(m), *(f"{100 * power:.0f} %" for power in powers)]
         for n, m, powers in plan(GATE, PLANNED_BASELINES, PLANNED_CANDIDATES, PLANNED_SPREADS)
     ]
-    return (
-        f"Detection power for {damage_text(GATE.damage)}, by the spread of {GATE.damage.score} over seeds "
-        f"(std / mean).\nFalse-alarm rate: at most {100 * GATE.false_alarm_rate:.2g} %, with any number of seeds.\n\n"
-        f"{markdown_table(header, rows)}"
+    explanation = (
+        f"By the spread of {GATE.target.score} over seeds (std / mean). "
+        f"False-alarm rate: at most {100 * GATE.false_alarm_rate:.2g} %, with any number of seeds."
     )
+    return Report(f"Detection power for {target_text(GATE.target)}", [explanation, Table(header, rows)])
 
 
 def _measure(count: int, changes: list[str], label: str) -> Baseline:
@@ -99,7 +110,7 @@ def _run_of_seed(seed: int, changes: list[str], revision: str) -> Run:
     run = read_run_at(GATE, name, commit)
     if run.seed != seed:
         raise UserError(
-            f"experiment {name} was trained with seed {run.seed} and not {seed}; remove it: dvc exp remove {name}"
+            f"experiment {name} was trained with seed {run.seed}, not {seed}; remove it: dvc exp remove {name}"
         )
     return run
 

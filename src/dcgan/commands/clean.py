@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from dcgan.commands.publish import open_store, publish_all
-from dcgan.gan.training_session import lock_path, session_folder
+from dcgan.gan.finished_training import is_finished
+from dcgan.gan.training_session import lock_path, remove_session, run_log_id, session_folders
 from dcgan.paths import GENERATOR, local_state, root_folder
 from dcgan.support.errors import UserError
 from dcgan.support.files import sha256
@@ -87,16 +88,20 @@ def orphaned_runs(root: Path, uri: str) -> list[Item]:
 
 
 def checkpoints(root: Path) -> list[Item]:
-    """Folders of interrupted trainings that no living trainer holds; without its folder a training starts over."""
+    """Folders of trainings that no living process holds: interrupted ones, and finished ones kept for their outputs.
+
+    A folder whose run log is written to is left alone too: its lock may have been deleted a moment ago.
+    """
     state = local_state(root)
-    folders = [path for path in sorted(session_folder(state, "*").parent.glob("*")) if path.is_dir()]
+    alive = {run_log.id for run_log in RunLog.all(root) if run_log.is_alive}
     return [
         Item(
-            f"checkpoint {folder} ({megabytes(folder):.1f} MB, {age_days(folder):.1f} days old)",
+            f"{'finished training' if is_finished(folder) else 'checkpoint'} {folder} "
+            f"({megabytes(folder):.1f} MB, {age_days(folder):.1f} days old)",
             partial(remove_checkpoint, state, folder),
         )
-        for folder in folders
-        if not is_held(lock_path(state, folder.name))
+        for folder in session_folders(state)
+        if not is_held(lock_path(state, folder.name)) and run_log_id(folder) not in alive
     ]
 
 
@@ -132,7 +137,7 @@ def mark_killed(uri: str, run_id: str) -> None:
 
 def remove_checkpoint(state: Path, folder: Path) -> None:
     with hold(lock_path(state, folder.name), "dcgan clean"):
-        shutil.rmtree(folder)
+        remove_session(folder)
 
 
 def megabytes(folder: Path) -> float:

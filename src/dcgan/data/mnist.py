@@ -17,7 +17,7 @@ FILES = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-LARGEST_FILE = 16 + 60_000 * 28 * 28  # bytes: the training images
+MAX_FILE_SIZE = 16 + 60_000 * 28 * 28  # bytes: the training images
 
 _PREFIX = {"train": "train", "test": "t10k"}
 # Two zero bytes, 8 for unsigned bytes, the number of dimensions: http://yann.lecun.com/exdb/mnist/
@@ -36,12 +36,12 @@ def load_split(folder: str | os.PathLike, split: Literal["train", "test"]) -> tu
     """
     paths = [Path(folder) / f"{_PREFIX[split]}-{part}-ubyte" for part in ("images-idx3", "labels-idx1")]
     for path in paths:
-        if fault := problem(path):
+        if fault := file_fault(path):
             raise UserError(f"{path} {fault}; run `dvc repro download`")
     return read_idx(paths[0]), read_idx(paths[1])
 
 
-def problem(path: str | os.PathLike) -> str | None:
+def file_fault(path: str | os.PathLike) -> str | None:
     """What is wrong with one of MNIST's four files, which its name identifies: a short clause, or None if it is intact.
 
     Raises:
@@ -50,10 +50,10 @@ def problem(path: str | os.PathLike) -> str | None:
     path = Path(path)
     if not path.exists():
         return "is missing"
-    return mismatch(path.name, path.stat().st_size, sha256(path))
+    return checksum_fault(path.name, path.stat().st_size, sha256(path))
 
 
-def mismatch(name: str, size: int, digest: str) -> str | None:
+def checksum_fault(name: str, size: int, digest: str) -> str | None:
     """A clause describing how a file of `size` bytes differs from MNIST's `name`, or None if its SHA-256 matches."""
     if digest == FILES[name]:
         return None

@@ -86,11 +86,11 @@ def fit(
     Args:
         images: uint8 [N, 28, 28].
         labels: integers [N] below `classes`.
-        seed: of the initial weights, the order and the shifts; the global random generator is not changed.
-        title: of the progress bar.
+        seed: for the initial weights, the order and the shifts; the global random generator is not changed.
+        title: shown by the progress bar.
     """
     network = _new_network(seed, classes, recipe.magnified)
-    generator = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
@@ -98,8 +98,8 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps)
     labels = labels.long()
     with progress(title, steps * recipe.batch_size, "images") as bar:
-        for rows in _batches(len(images), recipe, generator):
-            batch = shifted(images[rows], recipe.shift, generator)
+        for rows in _batches(len(images), recipe, rng):
+            batch = shifted(images[rows], recipe.shift, rng)
             loss = functional.cross_entropy(network(batch), labels[rows])
             optimizer.zero_grad()
             loss.backward()
@@ -116,21 +116,21 @@ def _new_network(seed: int, classes: int, magnified: bool) -> DigitNetwork:
         return DigitNetwork(classes, magnified).to(memory_format=torch.channels_last)
 
 
-def _batches(count: int, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:
+def _batches(count: int, recipe: Recipe, rng: torch.Generator) -> Iterator[Tensor]:
     for _ in range(recipe.epochs):
-        order = torch.randperm(count, generator=generator)
+        order = torch.randperm(count, generator=rng)
         for start in range(0, count - recipe.batch_size + 1, recipe.batch_size):
             yield order[start : start + recipe.batch_size]
 
 
-def shifted(images: Tensor, reach: int, generator: torch.Generator) -> Tensor:
+def shifted(images: Tensor, reach: int, rng: torch.Generator) -> Tensor:
     """Move each of uint8 [N, 28, 28] by its own whole-pixel offset, -reach..reach each way, filling with black."""
     if reach == 0:
         return images
     count, height, width = images.shape
     padded = functional.pad(images, (reach,) * 4)
     windows = padded.unfold(1, height, 1).unfold(2, width, 1)  # [N, 2 reach + 1, 2 reach + 1, H, W], a view
-    down, right = torch.randint(2 * reach + 1, (2, count), generator=generator)
+    down, right = torch.randint(2 * reach + 1, (2, count), generator=rng)
     return windows[torch.arange(count), down, right]
 
 

@@ -31,7 +31,7 @@ from dcgan.scores import PROTOCOL_VERSION
 from dcgan.support.errors import UserError
 
 FULL_COUNT = 10_000  # images that the stored scores of real data were measured with
-REAL_SEED = 0  # of the choice of training images that take the place of generated ones
+REAL_SEED = 0  # seed for choosing the stand-in training images
 
 # The last bits of an eigenvalue depend on the matrix's memory alignment (seen: 4e-14 of a FID), and running a stage
 # again must write the same bytes.
@@ -52,7 +52,7 @@ class Digits(NamedTuple):
 class Settings:
     """What the scores depend on besides the images."""
 
-    seed: int  # of KID's subsets, and of the classifiers' training
+    seed: int  # for drawing KID's subsets and for training the classifiers
     count: int = FULL_COUNT  # generated images, and test images, that are compared
     inception_cache: Path | None = None  # folder of InceptionV3 and its features; None: no Inception scores
 
@@ -79,8 +79,8 @@ def evaluate(
         UserError: too few samples, or not digits; or a score that is not finite.
     """
     check_samples(samples, settings.count)
-    compared, reference = samples.rows(slice(settings.count)), test.rows(slice(settings.count))
-    scorer = FeatureScorer(reference.images, extractor, settings.seed)
+    compared, test_digits = samples.rows(slice(settings.count)), test.rows(slice(settings.count))
+    scorer = FeatureScorer(test_digits.images, extractor, settings.seed)
     scores, predicted = scorer.score(compared)
     classifier_tasks = classifier_score_tasks(samples, train, test, settings)
     find_nearest = partial(nearest_training, compared.images, *train)
@@ -89,9 +89,9 @@ def evaluate(
     scores |= memorization_scores(nearest, extractor.metadata["near_distances"])
     if settings.inception_cache:
         scores |= inception_scores(
-            compared.images, reference.images, cache=settings.inception_cache, seed=settings.seed
+            compared.images, test_digits.images, cache=settings.inception_cache, seed=settings.seed
         )
-    real_scores = _real_scores(scorer, train, reference.labels, settings.count)
+    real_scores = _real_scores(scorer, train, test_digits.labels, settings.count)
     scores["relative_fid"] = scores["fid"] / real_scores["fid"]
     scores |= {f"{key}_real": value for key, value in real_scores.items() if key in scores}
     check_finite(scores)
@@ -140,7 +140,7 @@ def label_scores(
 
     Args:
         predicted, requested: integers [N], 0..9.
-        class_frequencies: of the ten labels, sum 1.
+        class_frequencies: frequency of each of the ten labels; they sum to 1.
     """
     wanted = np.array(class_frequencies) if requested is None else _frequencies(requested)
     scores = {"class_balance": 1 - float(np.abs(_frequencies(predicted) - wanted).sum()) / 2}

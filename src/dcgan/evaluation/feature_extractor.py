@@ -1,8 +1,8 @@
 """The feature extractor: a fixed digit network whose features FID, KID and the other feature scores compare.
 
 It was trained once (`dcgan feature-extractor`), is committed in `models/` and only read from then on: scores measured
-with different extractors do not compare. Its metadata, beside the weights: recipe, accuracies, SHA-256, and the scores
-of real data.
+with different extractors are not comparable. Its metadata, beside the weights: recipe, accuracies, SHA-256, and the
+scores of real data.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -25,8 +25,8 @@ SEED = 0
 THREADS = 2  # the weights depend on it
 METADATA_VERSION = 2  # raise it when a key of the metadata changes
 
-LEAST_TEST_ACCURACY = 0.994
-LARGEST_ACCURACY_GAP = 0.003  # training minus test
+MIN_TEST_ACCURACY = 0.994
+MAX_ACCURACY_GAP = 0.003  # training minus test
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class FeatureExtractor:
 
     @property
     def sha256(self) -> str:
-        """Of the weights file."""
+        """SHA-256 of the weights file."""
         return self.metadata["sha256"]
 
     @property
@@ -79,7 +79,7 @@ def load_feature_extractor(weights: Path = FEATURE_WEIGHTS, metadata: Path = FEA
     if found != entries["sha256"]:
         raise UserError(
             f"{weights} has SHA-256 {found[:12]}..., but its metadata {metadata} says {entries['sha256'][:12]}...: "
-            "its scores would not compare with any others; restore both with `git checkout -- models`"
+            "its scores would not be comparable with any others; restore both with `git checkout -- models`"
         )
     return FeatureExtractor(_network(Path(weights).read_bytes()), entries)
 
@@ -114,11 +114,11 @@ def save_feature_extractor(
     data = safetensors.torch.save(stored)
     rounded = _network(data)
     train_accuracy, test_accuracy = (accuracy(rounded, *split) for split in (train, test))
-    if test_accuracy < LEAST_TEST_ACCURACY or train_accuracy - test_accuracy > LARGEST_ACCURACY_GAP:
+    if test_accuracy < MIN_TEST_ACCURACY or train_accuracy - test_accuracy > MAX_ACCURACY_GAP:
         raise UserError(
             f"the network classifies {test_accuracy:.2%} of the test set and {train_accuracy:.2%} of the training set "
-            f"correctly; a feature extractor needs at least {LEAST_TEST_ACCURACY:.1%} on the test set and at most "
-            f"{LARGEST_ACCURACY_GAP:.1%} more on the training set; nothing was written"
+            f"correctly; a feature extractor needs at least {MIN_TEST_ACCURACY:.1%} on the test set and at most "
+            f"{MAX_ACCURACY_GAP:.1%} more on the training set; nothing was written"
         )
     write_atomic(weights, data)
     metadata = {

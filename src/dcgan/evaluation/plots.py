@@ -31,7 +31,7 @@ def closest_pairs(
 
     Args:
         generated, training, test: uint8 [N, 28, 28].
-        nearest: of the generated images.
+        nearest: training images nearest to the generated ones.
         test_pairs: rows `test` and `train` of the closest test images, class by class (the feature extractor's
             metadata has them).
     """

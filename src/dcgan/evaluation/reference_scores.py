@@ -24,12 +24,13 @@ def with_real_scores(
 
     10,000 training images with the test set's class counts take the place of the generated ones. Exceptions:
 
-    - Two-sample test: trained on 20,000 other training images, half of them labelled as generated.
+    - Two-sample test: trained on 20,000 other training images, half of them labeled as generated.
     - Classification accuracy score: trained on all 60,000 training images.
     - Memorization: measured on the test images, since every training image is its own nearest one.
 
     Args:
-        seed: of KID's subsets; use the evaluation's, as another one moves KID x 1000 of real digits by one or two.
+        seed: for drawing KID's subsets; use the evaluation's, as another one moves KID x 1000 of real digits by one or
+            two.
         inception_cache: folder for the Inception scores; None keeps the stored ones, which do not depend on the
             extractor.
     """

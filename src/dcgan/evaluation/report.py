@@ -66,14 +66,19 @@ def read_scores(path: Path) -> dict[str, Any]:
         UserError: the file is missing, no JSON, or of another version of the protocol.
     """
     scores = read_json(path)
-    protocol = scores.get("protocol") if isinstance(scores, dict) else None
-    version = protocol.get("version") if isinstance(protocol, dict) else None
+    version = protocol_version(scores)
     if version != PROTOCOL_VERSION:
         raise UserError(
             f"{path} has protocol version {version}, expected {PROTOCOL_VERSION}: it was written by another version of "
             "the code; run `dvc repro` to evaluate again"
         )
     return scores
+
+
+def protocol_version(scores: Any) -> int | None:
+    """The version of the protocol that scores were measured with; None where there are no scores."""
+    protocol = scores.get("protocol") if isinstance(scores, dict) else None
+    return protocol.get("version") if isinstance(protocol, dict) else None
 
 
 def score_rows(scores: dict[str, Any]) -> list[Row]:

@@ -1,7 +1,8 @@
 """Independent tasks in parallel, each on one thread.
 
 Two threads inside one torch operation wait for each other hundreds of times a second, which made scoring up to five
-times slower on a busy machine. Two tasks on a thread each never wait, and no result depends on how many run at once.
+times slower on a busy machine. Two tasks, each on its own thread, never wait for each other, and no result depends on
+how many run at once.
 """
 
 import os

@@ -38,7 +38,7 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], notes: 
     path = folder / f"checkpoint-{step:09d}"
     write_atomic(path, MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
     for old in sorted(folder.glob("checkpoint-*"))[:-KEPT]:
-        old.unlink()
+        old.unlink(missing_ok=True)
     return path
 
 

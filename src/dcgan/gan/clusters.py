@@ -1,7 +1,7 @@
 """Clusters of similar digits, on which both networks are conditioned.
 
-Latents have a single mode, handwriting has many: a narrow slanted seven, an upright one with a bar. Conditioning on
-clusters at their empirical frequency closes that gap (clusters as labels: Sage et al. 2018, Liu et al. 2020).
+Latents have a single mode, handwriting has many: a seven may be narrow and slanted, or upright with a bar. Conditioning
+on clusters at their empirical frequency closes that gap (clusters as labels: Sage et al. 2018, Liu et al. 2020).
 """
 
 import torch
@@ -11,26 +11,26 @@ from torch import Tensor
 ITERATIONS = 30
 
 
-def find_clusters(images: Tensor, labels: Tensor, clusters_per_class: int) -> Tensor:
-    """The cluster of each image: k-means on 7x7 mean gray levels, separately for each label. Deterministic.
+def find_clusters(images: Tensor, classes: Tensor, clusters_per_class: int) -> Tensor:
+    """The cluster of each image: k-means on 7x7 mean gray levels, separately for each class. Deterministic.
 
     Args:
         images: uint8 (N, 1, 28, 28).
-        labels: (N,) integers from 0; all 0 when the model is not conditional.
-        clusters_per_class: at most the number of images of any label.
+        classes: (N,) integers from 0: the labels; all 0 when the model is not conditional.
+        clusters_per_class: at most the number of images of any class.
     Returns:
-        (N,) int64: label * clusters_per_class + index within the label. Takes one second for 60,000 images and
+        (N,) int64: class * clusters_per_class + index within the class. Takes one second for 60,000 images and
         10 x 32 clusters.
     """
     thumbnails = images.cpu().view(-1, 7, 4, 7, 4).sum(dim=(2, 4), dtype=torch.float32).flatten(1) / (
         16 * 255
     )  # (N, 49)
-    labels = labels.cpu()
+    classes = classes.cpu()
     clusters = torch.empty(len(images), dtype=torch.int64)
-    for label in range(int(labels.max()) + 1):
-        chosen = labels == label
+    for number in range(int(classes.max()) + 1):
+        chosen = classes == number
         _, nearest = kmeans2(
-            thumbnails[chosen].numpy(), clusters_per_class, iter=ITERATIONS, minit="points", seed=label
+            thumbnails[chosen].numpy(), clusters_per_class, iter=ITERATIONS, minit="points", seed=number
         )
-        clusters[chosen] = label * clusters_per_class + torch.from_numpy(nearest).long()
+        clusters[chosen] = number * clusters_per_class + torch.from_numpy(nearest).long()
     return clusters

@@ -1,4 +1,4 @@
-"""Device and precision of a training, resolved from what the machine has."""
+"""Device and precision of a training run, resolved from what the machine has."""
 
 import ctypes
 import os
@@ -18,7 +18,7 @@ def resolve_device() -> str:
     """
     requested = os.environ.get("DCGAN_DEVICE", "auto")
     if requested not in ("auto", "cpu", "cuda"):
-        raise UserError(f"DCGAN_DEVICE is {requested!r}; allowed are auto, cpu, cuda")
+        raise UserError(f"DCGAN_DEVICE is {requested!r}, but must be auto, cpu or cuda")
     if requested == "cuda" and not torch.cuda.is_available():
         raise UserError("DCGAN_DEVICE is cuda, but PyTorch finds no GPU here; unset it or set it to cpu")
     if requested == "auto":
@@ -62,7 +62,7 @@ def keep_freed_memory() -> None:
 
 
 def describe_machine(device: str) -> dict[str, str]:
-    """What a result may depend on besides parameters and code: part of a training's fingerprint, and logged as tags."""
+    """What a result may depend on besides parameters and code: part of the training fingerprint, and logged as tags."""
     machine = {"device": device, "torch": torch.__version__, "cpu_capability": torch.backends.cpu.get_cpu_capability()}
     if device == "cuda":
         machine |= {"gpu": torch.cuda.get_device_name(), "cuda": str(torch.version.cuda)}

@@ -18,6 +18,7 @@ from dcgan.support.errors import UserError
 from dcgan.support.files import write_atomic
 
 NETWORKS = {"generator": Generator, "discriminator": Discriminator}
+DTYPES = {torch.float32: "F32", torch.int64: "I64"}  # as safetensors calls them
 
 
 def save_network(path: str | os.PathLike, network: Generator | Discriminator) -> None:
@@ -31,6 +32,8 @@ def save_network(path: str | os.PathLike, network: Generator | Discriminator) ->
 def load_network(path: str | os.PathLike, name: str) -> Generator | Discriminator:
     """Rebuild the network `name` ("generator" or "discriminator") from its file, in evaluation mode, without gradients.
 
+    Names, shapes and types in the file are compared with the network's before any memory is allocated for either.
+
     Raises:
         UserError: no such file, not a safetensors file, not this network, or weights that do not fit.
     """
@@ -38,21 +41,43 @@ def load_network(path: str | os.PathLike, name: str) -> Generator | Discriminato
         raise UserError(f"there is no {name} at {path}; train one with `make repro`, or name another file")
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("dcgan", "{}"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-        if header.get("network") != name:
-            found = header.get("network", "a network of another project")
-            raise UserError(
-                f"{path} holds {found}, not a {name} of this project; name a file that the train stage wrote"
-            )
-        network = NETWORKS[name](**header["arguments"])
-        network.load_state_dict(tensors)
+            header = _read_header(file)
+            if header.get("network") != name:
+                found = header.get("network") if header.get("network") in NETWORKS else "a network of another project"
+                raise UserError(
+                    f"{path} holds {found}, not a {name} of this project; name a file that the train stage wrote"
+                )
+            with torch.device("meta"):  # shapes without memory
+                expected = NETWORKS[name](**header["arguments"]).state_dict()
+            _check_tensors(file, expected)
+            network = NETWORKS[name](**header["arguments"])
+            network.load_state_dict({key: file.get_tensor(key) for key in expected})
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{path} is not a {name} that this project wrote ({reason}); train again or restore the file"
         ) from error
     return network.eval().requires_grad_(False)
+
+
+def _read_header(file: safe_open) -> dict:
+    header = json.loads((file.metadata() or {}).get("dcgan", "{}"))
+    if not isinstance(header, dict):
+        raise ValueError(f"its metadata is a {type(header).__name__}")
+    return header
+
+
+def _check_tensors(file: safe_open, expected: dict[str, torch.Tensor]) -> None:
+    """Raise ValueError if names, shapes or types in `file` are not the expected ones; no tensor is read."""
+    names = set(file.keys())
+    if names != set(expected):
+        missing, unknown = sorted(set(expected) - names), sorted(names - set(expected))
+        raise ValueError(f"tensor {missing[0]} is missing" if missing else f"tensor {unknown[0]} is unknown")
+    for name, tensor in expected.items():
+        found = file.get_slice(name)
+        here, wanted = (found.get_dtype(), list(found.get_shape())), (DTYPES[tensor.dtype], list(tensor.shape))
+        if here != wanted:
+            raise ValueError(f"tensor {name} is {here[0]} {here[1]}, not {wanted[0]} {wanted[1]}")
 
 
 def export_generator(path: str | os.PathLike, generator: Generator) -> None:

@@ -55,11 +55,11 @@ def summarize(network: nn.Module, *inputs: Tensor) -> NetworkSummary:
     return NetworkSummary(names, tuple(received[0].shape[1:]), tuple(layers), parameters)
 
 
-def stages(summary: NetworkSummary) -> list[tuple[list[str], tuple[int, ...]]]:
+def diagram_blocks(summary: NetworkSummary) -> list[tuple[list[str], tuple[int, ...]]]:
     """The layers grouped for a diagram: each dense layer or convolution with the norm and the activation after it.
 
     Returns:
-        the operations of each group and the shape of its output, without the batch dimension.
+        the operations of each block and the shape of its output, without the batch dimension.
     """
     groups: list[list[Layer]] = []
     for layer in summary.layers:

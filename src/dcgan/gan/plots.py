@@ -1,4 +1,4 @@
-"""Figures of a training: curves and the diagram of the networks. The same values give the same bytes."""
+"""Figures of a training run: curves and the diagram of the networks. The same values give the same bytes."""
 
 import io
 from itertools import cycle
@@ -6,7 +6,7 @@ from itertools import cycle
 import matplotlib
 import numpy as np
 
-from dcgan.gan.network_summary import NetworkSummary, shape_text, stages
+from dcgan.gan.network_summary import NetworkSummary, diagram_blocks, shape_text
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -17,7 +17,7 @@ ARROW_LENGTH = 1.15  # a 28x28 feature map is 1.5 wide
 
 
 def curves(rows: list[dict[str, float]]) -> bytes:
-    """The series of a training by images seen: losses, discriminator accuracy, gradient norms, variety."""
+    """The series of a training run by images seen: losses, discriminator accuracy, gradient norms, variety."""
     panels = {
         "loss": ("loss_d", "loss_g"),
         "discriminator accuracy": ("acc_real", "acc_fake"),
@@ -48,7 +48,7 @@ def networks_picture(summaries: dict[str, NetworkSummary]) -> bytes:
     widths = []
     for axis, color, (name, summary) in zip(np.atleast_1d(axes), cycle(BLOCK_COLORS), summaries.items(), strict=False):
         right = _draw_block(axis, 0.0, summary.input_shape, color, ", ".join(summary.inputs))
-        for operations, shape in stages(summary):
+        for operations, shape in diagram_blocks(summary):
             tip = right + ARROW_LENGTH
             axis.annotate("", (tip, 0), (right + 0.1, 0), arrowprops={"arrowstyle": "->", "color": "#555555"})
             text = "\n".join(operation.replace(" ", "\n", 1) for operation in operations)

@@ -82,7 +82,7 @@ def _shuffled(counts: np.ndarray, seed: int, part: int) -> Tensor:
 def latent_walk(generator: Generator, seed: int, steps: int) -> np.ndarray:
     """Interpolations between pairs of latents: uint8 (10 * steps, 28, 28), `steps` images for each label.
 
-    Spherical (White 2016), since points on a straight line are shorter than samples from N(0, 1) ever are. The first
+    Spherical (White 2016): a straight line passes through points with a smaller norm than real samples have. The first
     value of a latent is held fixed: it selects the cluster, and neighboring clusters need not look alike.
     Without labels the 10 rows are simply 10 pairs.
     """

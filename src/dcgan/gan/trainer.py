@@ -38,7 +38,7 @@ class _Shard:
 
 
 class Trainer:
-    """State of a training, and `step()` to advance it.
+    """State of a training run, and `step()` to advance it.
 
     Every random number depends on `train.seed` and the step alone: a trainer that loads another's `state()` continues
     bit for bit as the other one would.
@@ -77,7 +77,7 @@ class Trainer:
 
         self._order: dict[int, Tensor] = {}  # epoch -> permutation of the data set
         self._sums = torch.zeros(len(SERIES), device=self.device)
-        self._penalties = 0
+        self._penalized_steps = 0
         self._window_steps = 0
         self._first_bad = torch.full((), -1, device=self.device)
         self._last: tuple[list[_Shard], list[Tensor], list[Tensor]] | None = None
@@ -118,8 +118,8 @@ class Trainer:
         chosen = self._next_indices()
         real = self.images[chosen].float().div_(127.5).sub_(1)
         clusters = self.clusters[chosen]
-        generator = random_stream(self.settings.seed, "latents", self.step_count, device=self.device)
-        latents = torch.randn(size, latent_size, generator=generator, device=self.device)
+        rng = random_stream(self.settings.seed, "latents", self.step_count, device=self.device)
+        latents = torch.randn(size, latent_size, generator=rng, device=self.device)
         parts = zip(*(tensor.chunk(self.workers) for tensor in (real, clusters, latents)), strict=True)
         return [_Shard(*part) for part in parts]
 
@@ -150,8 +150,7 @@ class Trainer:
         """Gradients of the discriminator's loss, and (loss_d, acc_real, acc_fake, r1); stores the fakes in `shard`."""
         with self._autocast():
             shard.fake = generator.forward_clusters(shard.latents, shard.clusters)
-            both = torch.cat([shard.real, shard.fake.detach()])  # one pass: BatchNorm, if any, sees both
-            real, fake = discriminator(both, shard.clusters.repeat(2)).float().chunk(2)
+            real, fake = _logits(discriminator, shard.real, shard.fake.detach(), shard.clusters)
         loss = discriminator_loss(real, fake)
         penalty = torch.zeros((), device=self.device)
         objective = loss
@@ -191,7 +190,7 @@ class Trainer:
     def _accumulate(self, d_values: Tensor, g_loss: Tensor, penalized: bool) -> None:
         loss_d, acc_real, acc_fake, r1 = d_values.unbind()
         self._sums += torch.stack([loss_d, g_loss, acc_real, acc_fake, r1])
-        self._penalties += penalized
+        self._penalized_steps += penalized
         self._window_steps += 1
         bad = ~torch.isfinite(loss_d + g_loss + r1) & (self._first_bad < 0)
         self._first_bad = torch.where(bad, torch.full_like(self._first_bad, self.step_count), self._first_bad)
@@ -201,41 +200,41 @@ class Trainer:
         step = int(self._first_bad)
         return step if step >= 0 else None
 
-    def read_window(self) -> dict[str, float]:
+    def pop_window(self) -> dict[str, float]:
         """Means of the series since the last call; starts a new window. Waits for the device."""
         means = self._sums / self._window_steps
         values = dict(zip(SERIES, means.tolist(), strict=True))
-        values["r1"] *= self._window_steps / max(self._penalties, 1)
+        values["r1"] *= self._window_steps / max(self._penalized_steps, 1)
         shards, gradient_d, gradient_g = self._last
         norms = nn.utils.get_total_norm(gradient_d), nn.utils.get_total_norm(gradient_g)
         last = (*norms, variety(shards, self.generator.clusters_per_class))
         values |= dict(zip(LAST_STEP_SERIES, map(float, last), strict=True))
         self._sums.zero_()
-        self._penalties = self._window_steps = 0
+        self._penalized_steps = self._window_steps = 0
         return values
 
-    def finished_generator(self) -> Generator:
+    def calibrated_ema_generator(self) -> Generator:
         """A copy of the EMA generator, ready for use.
 
-        Its BatchNorm statistics are re-estimated: those collected in training belong to the weights before averaging.
+        The EMA averages weights only, so the BatchNorm statistics are re-estimated from 2,000 generated images.
         """
         generator = copy.deepcopy(self.generator_ema)
         norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over the batches
-        draws = random_stream(self.settings.seed, "recalibration", device=self.device)
+        rng = random_stream(self.settings.seed, "recalibration", device=self.device)
         generator.train()
         with torch.no_grad():
             for _ in range(RECALIBRATION_IMAGES // 250):
-                latents = torch.randn(250, generator.arguments["latent_size"], generator=draws, device=self.device)
-                chosen = torch.randint(len(self.labels), (250,), generator=draws, device=self.device)
+                latents = torch.randn(250, generator.arguments["latent_size"], generator=rng, device=self.device)
+                chosen = torch.randint(len(self.labels), (250,), generator=rng, device=self.device)
                 generator(latents, self.labels[chosen])
         return generator.eval()
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that a later step depends on, by name. No copies: save them before the next step."""
-        tensors = {"progress": torch.tensor([self.step_count, self._window_steps, self._penalties])}
+        tensors = {"counters": torch.tensor([self.step_count, self._window_steps, self._penalized_steps])}
         tensors["window"] = self._sums
         for name, network in self._networks().items():
             tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
@@ -246,7 +245,7 @@ class Trainer:
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Continue from another trainer's `state()`; both must have been built with the same parameters."""
-        self.step_count, self._window_steps, self._penalties = tensors["progress"].tolist()
+        self.step_count, self._window_steps, self._penalized_steps = tensors["counters"].tolist()
         self._sums.copy_(tensors["window"])
         for name, network in self._networks().items():
             network.load_state_dict(_with_prefix(tensors, name))
@@ -282,14 +281,23 @@ def build_networks(model: ModelParams, seed: int, device: torch.device) -> tuple
     return generator.to(**placement), discriminator.to(**placement)
 
 
-def variety(shards: list[_Shard], clusters_per_class: int) -> Tensor:
-    """Spread of the fakes within a label, relative to the reals: 1 is equal, 0 means one image per label.
+def _logits(discriminator: Discriminator, real: Tensor, fake: Tensor, clusters: Tensor) -> tuple[Tensor, Tensor]:
+    """The discriminator's float32 logits of real and of generated images, both of the given clusters."""
+    if discriminator.arguments["norm"] == "batch":
+        # Apart, because the generator's update has fakes only: D would learn to compare the halves of a mixed batch,
+        # and call fakes alone real.
+        return discriminator(real, clusters).float(), discriminator(fake, clusters).float()
+    return discriminator(torch.cat([real, fake]), clusters.repeat(2)).float().chunk(2)
 
-    Spread is the root of the mean squared distance of each image from its label's mean image in the batch. 1 as well
-    when the reals have no spread, as in a small batch where no label occurs twice.
+
+def variety(shards: list[_Shard], clusters_per_class: int) -> Tensor:
+    """Spread of the fakes within a class, relative to the reals: 1 is equal, 0 means one image per class.
+
+    Spread is the root of the mean squared distance of each image from its class's mean image in the batch. 1 as well
+    when the reals have no spread, as in a small batch where no class occurs twice.
     """
-    labels = torch.cat([shard.clusters for shard in shards]) // clusters_per_class
-    members = nn.functional.one_hot(labels).float()  # (N, classes)
+    classes = torch.cat([shard.clusters for shard in shards]) // clusters_per_class
+    members = nn.functional.one_hot(classes).float()  # (N, classes)
     spreads = []
     for images in (torch.cat([shard.fake.detach() for shard in shards]), torch.cat([shard.real for shard in shards])):
         pixels = images.float().flatten(1)

@@ -1,9 +1,10 @@
-"""A training from its first to its last step: when to log, draw snapshots, save checkpoints, warn and stop.
+"""A training run from its first to its last step: when to log, draw snapshots, save checkpoints, warn and stop.
 
 Everything the result depends on is in the checkpoint, so a run resumed after a kill writes the same bytes as an
 uninterrupted one.
 """
 
+import math
 import statistics
 import sys
 import time
@@ -37,7 +38,7 @@ EXPLODED_LOSS = 100.0  # healthy losses stay below 10; at ten times the default 
 
 
 class MetricLogger(Protocol):
-    """Where a training logs its series and snapshots; steps are real images seen."""
+    """Where a training run logs its series and snapshots; steps are real images seen."""
 
     def log_points(self, values: dict[str, float], step: int) -> None: ...
     def log_image(self, key: str, path: Path, step: int) -> None: ...
@@ -51,23 +52,25 @@ class Diverged(UserError):
 
 
 @dataclass
-class Progress:
-    """What a training has produced so far, besides the trainer's own state."""
+class TrainingHistory:
+    """What a training run has produced so far, besides the trainer's own state."""
 
     rows: list[dict[str, float]] = field(default_factory=list)  # one row per log window: step, images, series
     snapshots: dict[int, np.ndarray] = field(default_factory=dict)  # images seen -> uint8 (N, 28, 28)
     warnings: list[str] = field(default_factory=list)
 
 
-def run_training(trainer: Trainer, folder: Path, logger: MetricLogger, stop: StopRequest) -> Progress:
+def run_training(trainer: Trainer, folder: Path, logger: MetricLogger, stop: StopRequest) -> TrainingHistory:
     """Train until the image budget is used up, starting from the newest checkpoint in `folder` if there is one.
+
+    The last checkpoint is one of the last step: from it, a repeated call returns the same at once.
 
     Raises:
         Interrupted: a stop was requested; a checkpoint was written first.
         Diverged: a loss is not finite or has exploded; the last checkpoint before that is kept.
         UserError: a checkpoint or snapshot could not be written; the last good checkpoint is kept.
     """
-    run = _Run(trainer, folder, logger)
+    run = _TrainingRun(trainer, folder, logger)
     run.resume()
     seen, budget = trainer.images_seen, trainer.steps * trainer.settings.batch_size
     with progress("train", budget, "images", initial=seen) as bar:
@@ -81,13 +84,14 @@ def run_training(trainer: Trainer, folder: Path, logger: MetricLogger, stop: Sto
             if stop.reason:
                 run.interrupt(stop)
     run.snapshot()
-    return run.progress
+    run.save()
+    return run.history
 
 
-class _Run:
+class _TrainingRun:
     def __init__(self, trainer: Trainer, folder: Path, logger: MetricLogger) -> None:
         self.trainer, self.folder, self.logger = trainer, folder, logger
-        self.progress = Progress()
+        self.history = TrainingHistory()
         steps, settings = trainer.steps, trainer.settings
         self.log_every = max(1, steps // LOG_POINTS)
         self.snapshot_steps = {round(i * steps / (settings.snapshots - 1)) for i in range(settings.snapshots - 1)}
@@ -103,7 +107,9 @@ class _Run:
         names = [name for name in tensors if name.startswith("snapshot.")]
         snapshots = {int(name.removeprefix("snapshot.")): tensors.pop(name).numpy() for name in names}
         self.trainer.load_state(tensors)
-        self.progress = Progress(checkpoint.notes["rows"], snapshots, checkpoint.notes["warnings"])
+        self.history = TrainingHistory(checkpoint.notes["rows"], snapshots, checkpoint.notes["warnings"])
+        if self.trainer.step_count == self.trainer.steps:
+            return
         print(
             f"resuming at {self.trainer.images_seen:,} of {self.trainer.settings.images:,} images, from {self.folder}; "
             "to start over instead, run: dcgan clean --yes",
@@ -125,10 +131,10 @@ class _Run:
 
     def log(self) -> str:
         self._stop_if_diverged()
-        values = self.trainer.read_window()
+        values = self.trainer.pop_window()
         step, seen = self.trainer.step_count, self.trainer.images_seen
         self._stop_if_exploded(values, step, seen)
-        self.progress.rows.append({"step": step, "images": seen} | {k: round(v, 6) for k, v in values.items()})
+        self.history.rows.append({"step": step, "images": seen} | {k: round(v, 6) for k, v in values.items()})
         self.logger.log_points({f"train/{name}": value for name, value in values.items()}, seen)
         self._check_health()
         self.speed.add_window(self.log_every * self.trainer.settings.batch_size)
@@ -137,10 +143,10 @@ class _Run:
     def snapshot(self) -> None:
         """Generate images from the fixed latents with the current EMA generator."""
         seen = self.trainer.images_seen
-        generator = self.trainer.finished_generator()
+        generator = self.trainer.calibrated_ema_generator()
         with torch.no_grad():
             images = to_uint8(generator(self.fixed_latents, self.fixed_labels))
-        self.progress.snapshots[seen] = images
+        self.history.snapshots[seen] = images
         path = self.folder / snapshot_name(seen)
         write_atomic(path, png(grid(images, GRID_COLUMNS)))
         self.logger.log_image("progress", path, seen)
@@ -150,8 +156,8 @@ class _Run:
         started = time.monotonic()
         self.logger.sync()
         tensors = self.trainer.state()
-        tensors |= {f"snapshot.{seen}": torch.from_numpy(images) for seen, images in self.progress.snapshots.items()}
-        notes = {"rows": self.progress.rows, "warnings": self.progress.warnings}
+        tensors |= {f"snapshot.{seen}": torch.from_numpy(images) for seen, images in self.history.snapshots.items()}
+        notes = {"rows": self.history.rows, "warnings": self.history.warnings}
         save_checkpoint(self.folder, self.trainer.step_count, tensors, notes)
         cost = time.monotonic() - started
         self.checkpoint_due = time.monotonic() + max(CHECKPOINT_INTERVAL_S, cost / CHECKPOINT_TIME_FRACTION)
@@ -174,6 +180,12 @@ class _Run:
             )
 
     def _stop_if_exploded(self, values: dict[str, float], step: int, seen: int) -> None:
+        overflown = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+        if overflown:
+            raise Diverged(
+                f"{', '.join(overflown)} at step {step} ({seen:,} images), although the losses are finite; "
+                "lower train.r1_gamma or train.learning_rate"
+            )
         if max(values["loss_d"], values["loss_g"]) > EXPLODED_LOSS:
             raise Diverged(
                 f"the losses exploded by step {step} ({seen:,} images): discriminator {values['loss_d']:,.0f}, "
@@ -182,7 +194,7 @@ class _Run:
             )
 
     def _check_health(self) -> None:
-        recent = self.progress.rows[-HEALTH_WINDOWS:]
+        recent = self.history.rows[-HEALTH_WINDOWS:]
         if self.trainer.images_seen < HEALTH_FROM_IMAGES or len(recent) < HEALTH_WINDOWS:
             return
         if all(row["acc_real"] > 0.99 and row["acc_fake"] > 0.99 for row in recent):
@@ -197,8 +209,8 @@ class _Run:
             )
 
     def _warn(self, text: str) -> None:
-        if text not in self.progress.warnings:
-            self.progress.warnings.append(text)
+        if text not in self.history.warnings:
+            self.history.warnings.append(text)
             print(f"\nwarning: {text} (noticed at {self.trainer.images_seen:,} images)", file=sys.stderr)
 
 
@@ -229,8 +241,8 @@ class _SpeedMonitor:
 def fixed_inputs(trainer: Trainer) -> tuple[Tensor, Tensor]:
     """Latents and labels of the snapshots, a row per digit; identical in all runs with the same latent size."""
     count = CLASSES * GRID_COLUMNS
-    generator = random_stream(0, "fixed latents")
-    latents = torch.randn(count, trainer.generator.arguments["latent_size"], generator=generator)
+    rng = random_stream(0, "fixed latents")
+    latents = torch.randn(count, trainer.generator.arguments["latent_size"], generator=rng)
     labels = torch.arange(CLASSES).repeat_interleave(GRID_COLUMNS)
     return latents.to(trainer.device), labels.to(trainer.device)
 

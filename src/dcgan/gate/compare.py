@@ -7,8 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import stdtrit
 
-from dcgan.gate.baseline import Estimate, Reference, Run, check_context, check_seeds
-from dcgan.gate.thresholds import GatedScore, GateSettings
+from dcgan.gate.baseline import Estimate, Reference
+from dcgan.gate.runs import NotComparable, Run, check_context, check_seeds
+from dcgan.gate.settings import GatedScore, GateSettings
 
 Verdict = Literal["improved", "same", "worse within noise", "REGRESSION"]
 
@@ -45,11 +46,11 @@ def tolerance(score: GatedScore, reference: Estimate, n_candidate: int, false_al
     """How much worse than the reference's mean a candidate's mean may be, on the score's scale.
 
     A one-sided prediction interval for the mean of n_candidate further runs, t-quantile * std * sqrt(1 / n_mean +
-    1 / n_candidate), at least the score's floor (Hahn & Meeker, Statistical Intervals, 1991). It takes the runs to be
-    independent and normal on the scale. An array as `reference.std` gives an array.
+    1 / n_candidate), at least the score's floor (Hahn & Meeker, Statistical Intervals, 1991). It assumes that the
+    runs are independent and normal on that scale. An array as `reference.std` gives an array.
 
     Args:
-        false_alarm_rate: of this score alone.
+        false_alarm_rate: the rate for this score alone.
     """
     quantile = stdtrit(reference.n_std - 1, 1 - false_alarm_rate)
     noise = quantile * reference.std * noise_factor(reference.n_mean, n_candidate)
@@ -57,7 +58,7 @@ def tolerance(score: GatedScore, reference: Estimate, n_candidate: int, false_al
 
 
 def verdict_of(worse_by: float, allowed: float, floor: float) -> Verdict:
-    """`worse_by` on the scale, positive is worse. Only more than `allowed` is a regression."""
+    """All three on the score's scale; a positive `worse_by` is worse. Only more than `allowed` is a regression."""
     if worse_by > allowed:
         return "REGRESSION"
     if worse_by > floor:
@@ -69,7 +70,8 @@ def compare(settings: GateSettings, reference: Reference, candidates: list[Run])
     """The verdict on each gated score of the candidate, whose runs differ in their seed alone.
 
     Raises:
-        UserError: a context differs, or a candidate's seed is in the baseline or there twice.
+        NotComparable: a context differs, a candidate's seed is in the baseline or there twice, or the spread over
+            seeds is too large for a limit.
     """
     for run in candidates:
         check_context(settings, run, reference.context, reference.label)
@@ -85,11 +87,18 @@ def _compare_score(
     estimate = reference.estimate(score)
     candidate = float(np.mean(score.to_scale([run.scores[score.name] for run in candidates])))
     allowed = float(tolerance(score, estimate, len(candidates), false_alarm_rate))
+    with np.errstate(over="ignore"):
+        limit = float(score.from_scale(estimate.mean + score.worse_sign * allowed))
+    if not math.isfinite(limit):
+        raise NotComparable(
+            f"{reference.label}: {score.name} differs so much between seeds that no candidate could fail; measure a "
+            "new baseline"
+        )
     return ScoreComparison(
         score=score,
         mean=float(np.mean(reference.values[score.name])),
         std=float(np.std(reference.spread_values[score.name], ddof=1)),
         candidate=float(score.from_scale(candidate)),
-        limit=float(score.from_scale(estimate.mean + score.worse_sign * allowed)),
+        limit=limit,
         verdict=verdict_of(score.worse_sign * (candidate - estimate.mean), allowed, score.floor(estimate.mean)),
     )

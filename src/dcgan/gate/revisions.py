@@ -7,8 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dcgan.gate.baseline import Reference, Run, parse_baseline, parse_run, reference_from_run
-from dcgan.gate.thresholds import GateSettings
+from dcgan.gate.baseline import Reference, parse_baseline, reference_from_run
+from dcgan.gate.runs import Run, parse_run
+from dcgan.gate.settings import GateSettings
 from dcgan.support.errors import UserError
 from dcgan.support.files import read_json
 
@@ -19,35 +20,24 @@ def library_versions(settings: GateSettings) -> dict[str, str]:
 
 
 def read_run(settings: GateSettings, source: str) -> Run:
-    """A run from its scores file (with its other metrics files in their usual places beside it), or from a Git revision
-    or DVC experiment.
+    """A run from its scores file, or from that of a Git revision or DVC experiment.
 
     Raises:
-        UserError: what is named does not exist, or the files are not those of a run.
+        UserError: what is named does not exist, or the file is not that of a run.
     """
     if source.endswith(".json") or os.path.exists(source):
-        return parse_run(
-            settings, source, {path: read_json(_beside(settings, source, path)) for path in settings.files}
-        )
+        return parse_run(settings, source, read_json(source))
     return read_run_at(settings, source, resolve(source))
 
 
-def _beside(settings: GateSettings, source: str, path: Path) -> Path:
-    """Where the metrics file `path` of the run is whose scores file is `source`."""
-    if path == settings.scores_file:
-        return Path(source)
-    return Path(source).parent / os.path.relpath(path, settings.scores_file.parent)
-
-
 def read_run_at(settings: GateSettings, name: str, commit: str) -> Run:
-    """A run from the metrics files of a commit, which is called `name` in messages."""
-    contents = {path: read_at(commit, path) for path in settings.files}
-    missing = [str(path) for path, content in contents.items() if content is None]
-    if missing:
+    """A run from the scores file of a commit, which is called `name` in messages."""
+    content = read_at(commit, settings.scores_file)
+    if content is None:
         raise UserError(
-            f"revision {name} ({commit[:12]}) has no {' and no '.join(missing)}; choose a revision that has"
+            f"revision {name} ({commit[:12]}) has no {settings.scores_file}; choose a revision that has one"
         )
-    return parse_run(settings, name, contents)
+    return parse_run(settings, name, content)
 
 
 def read_reference(settings: GateSettings, path: str, revision: str | None) -> Reference:
@@ -57,7 +47,8 @@ def read_reference(settings: GateSettings, path: str, revision: str | None) -> R
     here.
 
     Raises:
-        UserError: nothing to compare with, or it is not valid.
+        UserError: nothing to compare with, or it cannot be read.
+        NotComparable: it is not valid, or of another version.
     """
     if revision is None:
         if not os.path.exists(path):
@@ -80,10 +71,14 @@ def read_reference(settings: GateSettings, path: str, revision: str | None) -> R
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Git in the current folder, with untranslated messages. The caller checks the exit status."""
+    """Run Git in the current folder, with untranslated messages. The caller checks the exit status.
+
+    Names and files in Git can be any bytes: those that are not UTF-8 become surrogates, as in `sys.argv`.
+    """
+    environment = {**os.environ, "LC_ALL": "C"}
     try:
         return subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}, check=False
+            ["git", *arguments], capture_output=True, encoding="utf-8", errors="surrogateescape", env=environment
         )
     except FileNotFoundError as error:
         raise UserError("git is not installed; install it, or compare with a file: --baseline FILE") from error
@@ -131,11 +126,11 @@ def experiments() -> dict[str, str]:
 
 def read_at(commit: str, path: str | Path) -> Any | None:
     """The JSON file `path` (relative to the current folder) of a commit; None if the commit does not have it."""
-    shown = git("show", f"{commit}:./{os.path.relpath(path)}")
+    shown = git("show", f"{commit}:./{os.path.relpath(Path(path))}")
     if shown.returncode == 0:
         try:
-            return json.loads(shown.stdout)
-        except ValueError as error:
+            return json.loads(shown.stdout.encode("utf-8", "surrogateescape"))
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path} of {commit[:12]} is not JSON ({error}); choose another revision") from error
     if "does not exist in" in shown.stderr or "exists on disk, but not in" in shown.stderr:
         return None

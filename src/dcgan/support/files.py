@@ -1,46 +1,64 @@
 """Atomic writes, JSON and YAML files, and hashes of files."""
 
+import glob
 import hashlib
 import json
 import os
 import re
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
-
 from dcgan.support.errors import UserError
+
+STALE_S = 3600  # age of a temporary file that no living process can still be writing
 
 
 def write_atomic(path: str | os.PathLike, data: bytes) -> None:
     """Write `data` to `path` so that a reader sees either the old file or the complete new one.
 
-    Missing folders are created.
+    Missing folders are created. A link is replaced, not written through. Killed in the middle, it leaves a temporary
+    file beside `path`: Git ignores those (`.*.tmp-*`), and a later write of the same path removes old ones.
 
     Raises:
-        UserError: the disk is full or the folder is not writable; the old file, if any, is unchanged, and no partial
-            file is left behind.
+        UserError: the disk is full, the folder is not writable, or `path` is a device, pipe or folder; the old file, if
+            any, is unchanged, and no partial file is left behind.
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"cannot write {path}: it is not a regular file; choose another name")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        _remove_stale(path)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_temporary_prefix(path))
+        temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(temporary, 0o644)  # mkstemp creates 0600, which other users cannot read
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+            temporary.chmod(0o644)  # mkstemp creates 0600, which other users cannot read
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot write {path} ({len(data):,} bytes): {error.strerror}; "
             "free space or make the folder writable, then run again"
         ) from error
+
+
+def _temporary_prefix(path: Path) -> str:
+    return f".{path.name}.tmp-"
+
+
+def _remove_stale(path: Path) -> None:
+    for left in path.parent.glob(f"{glob.escape(_temporary_prefix(path))}*"):
+        with suppress(OSError):  # another process removed it, or it belongs to another user
+            if time.time() - left.stat().st_mtime > STALE_S:
+                left.unlink()
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
@@ -54,9 +72,8 @@ def read_json(path: str | os.PathLike) -> Any:
     Raises:
         UserError: the file is missing, unreadable or not JSON.
     """
-    text = _read_text(path)
     try:
-        return json.loads(text)
+        return json.loads(_read_text(path))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}); restore the file or create it again") from error
 
@@ -67,9 +84,10 @@ def read_yaml(path: str | os.PathLike) -> Any:
     Raises:
         UserError: the file is missing, unreadable or not YAML.
     """
-    text = _read_text(path)
+    from ruamel.yaml import YAML, YAMLError  # comes with DVC, and not everything here needs DVC
+
     try:
-        return YAML(typ="safe").load(text)
+        return YAML(typ="safe").load(_read_text(path))
     except (YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
@@ -78,15 +96,11 @@ def read_yaml(path: str | os.PathLike) -> Any:
 
 
 def _read_text(path: str | os.PathLike) -> str:
+    """The text of a file in Git, which may have the markers of a conflict. Bytes that are not UTF-8: ValueError."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8 text (byte 0x{error.object[error.start]:02x} at offset {error.start}); "
-            "save it as UTF-8, or restore the file"
-        ) from error
     if conflict := re.search(r"^(<<<<<<< |>>>>>>> )", text, re.MULTILINE):
         line = text.count("\n", 0, conflict.start()) + 1
         raise UserError(f"{path} has the markers of a merge conflict (line {line}); resolve it, then run again")

@@ -1,11 +1,16 @@
-"""File locks between processes, with `flock`: the operating system releases a lock when its holder dies."""
+"""File locks between processes, with `flock`: the operating system releases a lock when its holder dies.
+
+A lock belongs to the file that was opened, not to its path. If the file is deleted, the next process creates another
+one at the same path and locks that. So a lock counts only if its file is still the one at the path; and whoever holds
+a lock for long calls `Lock.restore` now and then. Nothing in this project deletes a lock file.
+"""
 
 import fcntl
 import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -13,39 +18,70 @@ from typing import BinaryIO
 from dcgan.support.errors import UserError
 
 POLL_S = 0.02
+WAIT_S = 0.5  # `is_held` takes a lock for an instant; this outlasts it
 
 
 class Taken(UserError):
     """Another process holds the lock."""
 
 
-@contextmanager
-def hold(path: str | os.PathLike, what: str, wait: float = 0.5) -> Iterator[None]:
-    """Hold the lock `path` exclusively.
+class Lock:
+    """An exclusive lock on a path, held until it is closed or the process dies."""
 
-    The file is left behind: only the lock on it counts, and with the file removed two processes could each hold a lock.
+    def __init__(self, path: Path, what: str, wait: float, while_waiting: Callable[[str], None] | None = None) -> None:
+        self.path, self.what = path, what
+        self._file = self._lock(wait, while_waiting)
+
+    def restore(self) -> None:
+        """Lock the path again if the file was deleted or replaced.
+
+        Raises:
+            Taken: another process has locked the new file in the meantime.
+            UserError: the file cannot be created again.
+        """
+        if not _is_at(self._file, self.path):
+            former, self._file = self._file, self._lock(WAIT_S)
+            former.close()
+
+    def close(self) -> None:
+        _rewrite(self._file, b"")
+        self._file.close()
+
+    def _lock(self, wait: float, while_waiting: Callable[[str], None] | None = None) -> BinaryIO:
+        deadline = time.monotonic() + wait
+        while (file := _try_lock(self.path, fcntl.LOCK_EX)) is None:
+            if time.monotonic() >= deadline:
+                raise Taken(
+                    f"{self.path} is held {_holder(self.path)}; wait for that process or stop it, then run again"
+                )
+            if while_waiting:
+                while_waiting(_holder(self.path))
+            time.sleep(POLL_S)
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time(), "what": self.what}
+        _rewrite(file, json.dumps(holder).encode())
+        return file
+
+
+@contextmanager
+def hold(
+    path: str | os.PathLike, what: str, wait: float = WAIT_S, while_waiting: Callable[[str], None] | None = None
+) -> Iterator[Lock]:
+    """Hold the lock `path` exclusively.
 
     Args:
         what: the purpose in a few words, shown to whoever finds the lock taken.
-        wait: seconds to keep trying. `is_held` takes the lock for an instant; the default outlasts that.
+        wait: seconds to keep trying; may be infinite.
+        while_waiting: called about 50 times a second with a description of the holder; may raise, to stop waiting.
 
     Raises:
         Taken: still held after `wait`; the message names process, machine, start and purpose.
         UserError: the lock file cannot be created.
     """
-    stream = _open(path)
-    with stream:
-        deadline = time.monotonic() + wait
-        while not _try_lock(stream, fcntl.LOCK_EX):
-            if time.monotonic() >= deadline:
-                raise Taken(f"{path} is held {_holder(stream)}; wait for that process or stop it, then run again")
-            time.sleep(POLL_S)
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time(), "what": what}
-        _rewrite(stream, json.dumps(holder).encode())
-        try:
-            yield
-        finally:
-            _rewrite(stream, b"")
+    lock = Lock(Path(path), what, wait, while_waiting)
+    try:
+        yield lock
+    finally:
+        lock.close()
 
 
 def share(path: str | os.PathLike) -> BinaryIO:
@@ -53,17 +89,36 @@ def share(path: str | os.PathLike) -> BinaryIO:
 
     Waits for as long as another process holds it exclusively.
     """
-    stream = _open(path)
-    fcntl.flock(stream, fcntl.LOCK_SH)
-    return stream
+    while (file := _try_lock(path, fcntl.LOCK_SH)) is None:
+        time.sleep(POLL_S)
+    return file
 
 
 def is_held(path: str | os.PathLike) -> bool:
-    """Whether a living process holds the lock now, exclusively or shared."""
+    """Whether a living process holds the lock now, exclusively or shared.
+
+    Not seen are the holders of a deleted lock file until they call `Lock.restore`.
+    """
     if not Path(path).exists():
         return False
-    with _open(path) as stream:
-        return not _try_lock(stream, fcntl.LOCK_EX)
+    file = _try_lock(path, fcntl.LOCK_EX)
+    if file is not None:
+        file.close()
+    return file is None
+
+
+def _try_lock(path: str | os.PathLike, mode: int) -> BinaryIO | None:
+    """The locked file, or None if another process holds a lock that excludes this one."""
+    while True:
+        file = _open(path)
+        try:
+            fcntl.flock(file, mode | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        if _is_at(file, path):
+            return file
+        file.close()  # deleted between opening and locking
 
 
 def _open(path: str | os.PathLike) -> BinaryIO:
@@ -74,24 +129,23 @@ def _open(path: str | os.PathLike) -> BinaryIO:
         raise UserError(f"cannot lock {path}: {error.strerror}; make the folder writable, then run again") from error
 
 
-def _try_lock(stream: BinaryIO, mode: int) -> bool:
+def _is_at(file: BinaryIO, path: str | os.PathLike) -> bool:
     try:
-        fcntl.flock(stream, mode | fcntl.LOCK_NB)
-    except BlockingIOError:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except OSError:  # no file at the path, or, on NFS, a handle of a deleted one
         return False
-    return True
 
 
-def _rewrite(stream: BinaryIO, content: bytes) -> None:
+def _rewrite(file: BinaryIO, content: bytes) -> None:
     with suppress(OSError):  # a full disk: the text only informs, the lock works without it
-        stream.truncate(0)
-        os.pwrite(stream.fileno(), content, 0)
+        file.truncate(0)
+        os.pwrite(file.fileno(), content, 0)
 
 
-def _holder(stream: BinaryIO) -> str:
+def _holder(path: Path) -> str:
     try:
-        holder = json.loads(os.pread(stream.fileno(), 4096, 0))
+        holder = json.loads(path.read_bytes())
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder["since"]))
         return f"by process {holder['pid']} on {holder['host']} since {since} ({holder['what']})"
-    except ValueError:  # the holder has not written the text yet, or the lock is a shared one
+    except (OSError, ValueError):  # not written yet, deleted, or the lock is a shared one
         return "by another process"

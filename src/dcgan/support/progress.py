@@ -46,7 +46,7 @@ def progress(description: str, total: int, unit: str, initial: int = 0) -> Itera
 
     Args:
         total: units of work in all, `initial` included.
-        initial: units done before this process started, e.g. by a training that is resumed. They do not count
+        initial: units done before this process started, e.g. by a training run that is resumed. They do not count
             toward the rate.
     """
     if sys.stderr.isatty():

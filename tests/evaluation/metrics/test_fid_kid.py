@@ -43,7 +43,32 @@ class TestFid:
         assert fid(a, b) == pytest.approx(theirs, rel=1e-4)
 
 
+def kid_by_hand(real: torch.Tensor, generated: torch.Tensor, *, seed: int, gamma: float) -> float:
+    """The unbiased estimate of the squared MMD, written down from the paper, on the subsets that `seed` draws."""
+
+    def mean_of_pairs(a: np.ndarray, b: np.ndarray, *, same_set: bool) -> float:
+        kernel = (gamma * a @ b.T + 1) ** 3
+        return (kernel.sum() - kernel.trace()) / (len(a) * (len(a) - 1)) if same_set else kernel.mean()
+
+    torch.manual_seed(seed)
+    size, found = len(real) // 10, []
+    for _ in range(100):
+        x, y = (features[torch.randperm(len(features))[:size]].numpy() for features in (real, generated))
+        within = mean_of_pairs(x, x, same_set=True) + mean_of_pairs(y, y, same_set=True)
+        found.append(within - 2 * mean_of_pairs(x, y, same_set=False))
+    return float(np.mean(found))
+
+
 class TestKid:
+    @pytest.mark.parametrize("gamma", [1 / 8, 0.02])
+    def test_it_is_the_formula_of_the_paper_over_100_subsets(self, gamma):
+        a, b = normal(300), normal(300, seed=1, scale=1.3)
+        assert kid(a, b, seed=11, gamma=gamma) == pytest.approx(kid_by_hand(a, b, seed=11, gamma=gamma), rel=1e-9)
+
+    def test_without_a_gamma_the_kernel_is_that_of_the_paper(self):
+        a, b = normal(300), normal(300, seed=1, scale=1.3)
+        assert kid(a, b, seed=11) == kid(a, b, seed=11, gamma=1 / 8)
+
     def test_it_agrees_with_torch_fidelity_on_the_same_subsets(self):
         a, b, gamma = normal(300), normal(300, seed=1, scale=1.3), 0.07
         torch.manual_seed(11)

@@ -37,6 +37,22 @@ def test_distance_is_euclidean_over_pixels_of_0_to_1():
     assert found.distance == pytest.approx([2.0], rel=1e-7)
 
 
+def test_the_closest_percent_of_each_class_counts_as_near():
+    """1,000 test images a class at distances 0, 1, ... 999 and, a class later, 1,000 more: ten of each are nearer."""
+    labels = np.repeat(np.arange(10, dtype=np.uint8), 1000)
+    shuffled = RNG.permutation(10_000)
+    test = Nearest(np.arange(10_000.0)[shuffled], np.zeros(10_000, dtype=int), labels[shuffled])
+    near = near_distances(test)
+    assert near == pytest.approx([1000 * label + 9.99 for label in range(10)])
+    assert memorization_scores(test, near) == {"nearest_training": 4999.5, "copied": 0.01}
+
+
+def test_an_image_at_the_threshold_is_no_copy_and_the_threshold_is_that_of_its_class():
+    near = [float(label) for label in range(10)]
+    images = Nearest(np.array([3.0, 2.9, 2.9, 5.0]), np.zeros(4, dtype=int), np.array([3, 3, 2, 9], dtype=np.uint8))
+    assert memorization_scores(images, near) == {"nearest_training": 2.95, "copied": 0.5}
+
+
 def test_one_percent_of_test_images_count_as_near_in_each_class():
     """Each class's quantile lies between its nearest image and the next: one image of each is closer."""
     test = find(IMAGES)

@@ -48,7 +48,7 @@ def kid(real: Tensor, generated: Tensor, *, seed: int, gamma: float | None = Non
 
     Args:
         real, generated: float64 [N, D], equally many, at least 20.
-        seed: of the subsets; the global random generator is not changed.
+        seed: for drawing the subsets; the global random generator is not changed.
         gamma: None is the paper's 1 / D, meant for features whose squares average 1; others need their own scale, or
             a few large values dominate the cube.
     """

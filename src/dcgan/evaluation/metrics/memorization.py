@@ -18,8 +18,8 @@ class Nearest:
     """For each image the training image nearest to it in pixels."""
 
     distance: np.ndarray  # float64 [N]: Euclidean over 784 pixels of 0..1; 0 is an exact copy
-    row: np.ndarray  # int64 [N]: of the training image
-    label: np.ndarray  # uint8 [N]: of the training image
+    row: np.ndarray  # int64 [N]: the training image's row in the training set
+    label: np.ndarray  # uint8 [N]: the training image's label
 
     def closest(self, count: int) -> np.ndarray:
         """int64 [10, count]: rows of the images with the smallest distances, for each label of the training image.

@@ -1,7 +1,7 @@
-"""Settings of the gate: which scores can fail a run, what must be equal to compare two, and where both are found."""
+"""Settings of the gate: which scores can fail a run, and what must be equal to compare two."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class GatedScore:
-    """A score that can fail a run, and the smallest difference that matters, whatever the noise."""
+    """A score that can fail a run, and the smallest difference that matters, whatever the noise.
+
+    Means and differences are taken on the score's scale: linear (the score itself) or log (its natural logarithm).
+    """
 
     name: str
     direction: Literal["lower", "higher"]  # which is better
@@ -31,63 +34,55 @@ class GatedScore:
         return np.exp(value) if self.scale == "log" else value
 
     def floor(self, center: float) -> float:
-        """Smallest difference that matters, on the scale, for a baseline whose mean on the scale is `center`."""
+        """Smallest difference that matters, on the score's scale, for a baseline mean `center` on that scale."""
         value = abs(float(self.from_scale(center)))
         smallest = max(self.absolute, self.relative * value)
         return float(np.log1p(smallest / value)) if self.scale == "log" else smallest
 
 
 @dataclass(frozen=True)
-class Damage:
-    """The damage that the gate is meant to detect, as the value of one score times a factor."""
+class TargetRegression:
+    """The regression that the gate must detect: one score multiplied by a factor."""
 
     score: str  # a gated score without `only_if`
     factor: float  # above 1 where lower is better, else below 1
-    wanted_power: float  # the fraction of such runs that must fail
+    target_power: float  # fraction of models that regressed by this much and must fail
 
     def is_detected(self, power: float) -> bool:
-        return power >= self.wanted_power
-
-
-@dataclass(frozen=True)
-class MetricKey:
-    """A value in a metrics file."""
-
-    file: Path  # relative to the repository
-    key: str  # dotted where nested, as in `dvc metrics show`
+        return power >= self.target_power
 
 
 @dataclass(frozen=True)
 class GateSettings:
     """All that the gate has to know about a project.
 
+    A run is one scores file, which also says how it was trained and measured: a file beside it may belong to another
+    run. Keys in it are dotted where nested, as in `dvc metrics show`.
+
     Raises:
-        ValueError: `damage` names a score that is not always gated.
+        ValueError: `target` names a score that is not always gated.
     """
 
-    scores_file: Path  # a flat JSON object of numbers; other entries are ignored
+    scores_file: Path  # a JSON object; its numbers are the scores
     baseline_file: Path
     baseline_command: str  # what a user runs to measure a new baseline
     scores: tuple[GatedScore, ...]
-    seed: MetricKey
-    context: Mapping[str, MetricKey]  # equal in both runs, or their scores do not mean the same thing
-    damage: Damage
+    seed: str  # key of the training seed
+    context: Mapping[str, str]  # name -> key; equal in both runs, or their scores do not mean the same thing
+    target: TargetRegression
     false_alarm_rate: float  # fraction of unchanged models that may fail, over all gated scores together
-    fewest_seeds: int = 3  # the spread of two runs says next to nothing
+    min_seeds: int = 3  # a standard deviation from two runs is too uncertain to be useful
     ignored_suffixes: tuple[str, ...] = ()  # of numbers in scores_file that are no scores of the model
     libraries: tuple[str, ...] = ()  # packages whose versions are reported beside a comparison
-    files: tuple[Path, ...] = field(init=False)  # the metrics files of a run, scores first
 
     def __post_init__(self) -> None:
-        if self.damage.score not in [score.name for score in self.scores if score.only_if is None]:
-            raise ValueError(f"damage.score is {self.damage.score!r} and must be a gated score without only_if")
-        named = [self.scores_file, self.seed.file, *(key.file for key in self.context.values())]
-        object.__setattr__(self, "files", tuple(dict.fromkeys(named)))
+        if self.target.score not in [score.name for score in self.scores if score.only_if is None]:
+            raise ValueError(f"target.score is {self.target.score!r}, but must be a gated score without only_if")
 
     def gated(self, context: Mapping[str, Any]) -> list[GatedScore]:
         """The scores that can fail a run of this context."""
         return [score for score in self.scores if score.only_if is None or context[score.only_if]]
 
     def false_alarm_rate_per_score(self, context: Mapping[str, Any]) -> float:
-        """An equal part for each gated score, so that the sum holds whatever their correlation (Bonferroni)."""
+        """The total divided by the number of gated scores: an upper bound whatever their correlation (Bonferroni)."""
         return self.false_alarm_rate / len(self.gated(context))

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from gate.examples import CONTEXT, SETTINGS
 
-from dcgan.gate.thresholds import Damage, GatedScore
+from dcgan.gate.settings import GatedScore, TargetRegression
 
 
 def test_the_floor_is_the_larger_of_absolute_and_relative():
@@ -34,14 +34,14 @@ def test_the_false_alarm_rate_is_divided_among_the_gated_scores(labeled):
 
 
 @pytest.mark.parametrize("name", ["unknown", "accuracy"])
-def test_the_damaged_score_must_always_be_gated(name):
+def test_the_score_of_the_target_regression_must_always_be_gated(name):
     with pytest.raises(ValueError, match=name):
-        replace(SETTINGS, damage=Damage(name, factor=1.5, wanted_power=0.9))
+        replace(SETTINGS, target=TargetRegression(name, factor=1.5, target_power=0.9))
 
 
 def test_the_gate_imports_nothing_else_of_this_project_and_no_slow_library():
     """Another project takes the folders gate/ and support/ and writes settings for its own scores and files."""
-    modules = ("baseline", "compare", "markdown", "power", "revisions", "thresholds")
+    modules = ("baseline", "compare", "power", "report", "revisions", "runs", "settings")
     imports = "; ".join(f"import dcgan.gate.{name}" for name in modules)
     code = f"import json, sys; {imports}; print(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,0 +1,43 @@
+"""The workflow file: what it runs is fixed, and its shell fails on what it does not know."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from clones import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.y*ml"))
+
+
+def steps(path: Path) -> list[dict]:
+    return [step for job in yaml.safe_load(path.read_text())["jobs"].values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_to_commits(path):
+    used = [step["uses"] for step in steps(path) if "uses" in step]
+    assert used and [action for action in used if not re.fullmatch(r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40}", action)] == []
+
+
+@pytest.mark.parametrize(
+    ("printed", "status", "code"),
+    [
+        ("Stage 'a' didn't change, skipping\nData and pipelines are up to date.", 0, 0),
+        ("Running stage 'a':\n> true\n\nUse `dvc push` to send your updates to remote storage.", 0, 1),
+        ("Data and pipelines are up to date.", 3, 3),
+        ("Everything is as it should be, says another version", 0, 1),
+        ("", 0, 1),
+    ],
+)
+def test_only_an_up_to_date_pipeline_passes(tmp_path, printed, status, code):
+    """DVC's part is played by a script; that it prints this sentence is checked in stages/test_pipeline.py."""
+    (step,) = (step for step in steps(ROOT / ".github/workflows/ci.yml") if step.get("name") == "No stage is stale")
+    dvc = tmp_path / ".venv" / "bin" / "dvc"
+    dvc.parent.mkdir(parents=True)
+    dvc.write_text(f"#!/bin/sh\ncat <<'END'\n{printed}\nEND\nexit {status}\n")
+    dvc.chmod(0o755)
+    shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]  # as GitHub runs `shell: bash`
+    assert step["shell"] == "bash"
+    assert subprocess.run(shell, cwd=tmp_path, capture_output=True).returncode == code
