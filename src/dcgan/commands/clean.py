@@ -2,14 +2,13 @@
 
 import argparse
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dcgan.commands.publish import open_store, publish_all
+from dcgan.commands.publish import open_store, publish_all, report
 from dcgan.gan.finished_training import is_finished
 from dcgan.gan.training_session import lock_path, remove_session, run_log_id, session_folders
 from dcgan.paths import GENERATOR, local_state, root_folder
@@ -39,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     root = root_folder()
     uri = store_uri(root)
     problems: list[UserError] = [*damaged_run_logs(root)]
+    report(problems)
     items = [*dead_run_logs(root), *orphaned_runs(root, uri), *checkpoints(root), *old_run_logs(root, uri, Path.cwd())]
     for item in items:
         if args.yes:
@@ -48,11 +48,11 @@ def run(args: argparse.Namespace) -> int:
         print("nothing to clean")
     elif args.yes:
         unsent = set(unsent_run_logs(root, uri))
-        problems += publish_all([run_log for run_log in RunLog.all(root) if run_log.folder in unsent], uri)[1]
+        not_sent = publish_all([run_log for run_log in RunLog.all(root) if run_log.folder in unsent], uri)[1]
+        report(not_sent)
+        problems += not_sent
     else:
         print("nothing was changed; `dcgan clean --yes` does all of it")
-    for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
     return problems[0].exit_code if problems else 0
 
 

@@ -35,13 +35,18 @@ def run(args: argparse.Namespace) -> int:
     except UserError as error:
         problems.append(error)  # existing run logs are sent all the same
     problems += damaged_run_logs(root)
+    report(problems)
     run_logs = RunLog.all(root)
     sent, not_sent = publish_all(run_logs, uri)
+    report(not_sent)
     problems += not_sent
-    for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
     print(f"{redact_password(uri)}: {len(run_logs)} run log(s), {sent} of them with something new")
     return problems[0].exit_code if problems else 0
+
+
+def report(problems: list[UserError]) -> None:
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
 
 
 def publish_all(run_logs: list[RunLog], uri: str) -> tuple[int, list[UserError]]:
