@@ -137,7 +137,8 @@ def test_a_restored_model_gives_way_to_its_training(root, store, tmp_path):
     other = write_workspace(tmp_path / "other")
     store.publish(log_restored(PIPELINE, other, other))
     workspace = write_workspace(tmp_path / "workspace")
-    trainings = [RunLog.create(root, f"training {number}") for number in range(2)]  # the same bytes, twice
+    # The same bytes, twice
+    trainings = [RunLog.create(root, f"training {number}", started=1000 + number) for number in range(2)]
     for training in trainings:
         log_training(PIPELINE, training, workspace, PARAMS)
         log_evaluation(PIPELINE, root, workspace, PARAMS)

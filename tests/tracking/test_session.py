@@ -3,11 +3,13 @@
 from contextlib import nullcontext
 
 import pytest
-from tracking.helpers import find_run
+from tracking.helpers import find_run, wait_for
 
 from dcgan.support.errors import UserError
 from dcgan.support.stop_signals import Interrupted
+from dcgan.tracking.locations import store_uri
 from dcgan.tracking.run_log import RunLog
+from dcgan.tracking.sent import read_sent
 from dcgan.tracking.session import ending, start_or_resume, tracked
 
 INTERRUPTED = Interrupted("stopped by SIGTERM", 143)
@@ -25,6 +27,8 @@ def run(root, id_file, step: int, error: BaseException | None = None) -> RunLog:
     with tracked(root, run_log):
         run_log.log_points({"a": step}, step)
         if error:
+            # Importing MLflow alone may take longer than the sender gets after an error
+            wait_for(lambda: read_sent(run_log.folder, store_uri(root)).size)
             raise error
     return run_log
 
