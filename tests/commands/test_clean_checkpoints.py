@@ -11,8 +11,9 @@ from dcgan.commands import clean
 from dcgan.gan.training_session import lock_path, session_folder
 from dcgan.paths import local_state
 from dcgan.support.files import write_atomic
-from dcgan.tracking.locations import store_uri, write_sent
+from dcgan.tracking.locations import store_uri
 from dcgan.tracking.run_log import RunLog
+from dcgan.tracking.sent import Sent, write_sent
 
 LIVING = """
 import sys
@@ -67,7 +68,7 @@ def test_no_file_is_open_in_a_folder_that_is_removed(tmp_path, removals):
     """On NFS, such a folder cannot be removed: its open files stay in it under names like `.nfs000...`."""
     dead, old = RunLog.create(tmp_path, "dead"), RunLog.create(tmp_path, "old")
     old.finish("FINISHED")
-    write_sent(old.folder, store_uri(tmp_path), "sent", old.size())
+    write_sent(old.folder, store_uri(tmp_path), Sent("sent", old.size()))
     os.utime(old.folder / "events.jsonl", (1, 1))
     for run_log in (dead, old):
         run_log.__dict__.pop("_alive").close()  # as if its process had ended
