@@ -137,7 +137,8 @@ def mark_killed(uri: str, run_id: str) -> None:
 
 def remove_checkpoint(state: Path, folder: Path) -> None:
     with hold(lock_path(state, folder.name), "dcgan clean"):
-        remove_session(folder)
+        if folder.exists():  # a training that starts removes finished ones, too
+            remove_session(folder)
 
 
 def megabytes(folder: Path) -> float:

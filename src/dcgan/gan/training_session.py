@@ -140,7 +140,7 @@ def _remove_obsolete(state: Path) -> None:
     """
     for folder in filter(is_finished, session_folders(state)):
         with suppress(UserError), hold(lock_path(state, folder.name), "removing a finished training", wait=0):
-            if is_obsolete(read_finished(folder)):
+            if is_finished(folder) and is_obsolete(read_finished(folder)):
                 remove_session(folder)
 
 
