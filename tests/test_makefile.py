@@ -29,8 +29,8 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def outside() -> dict[str, str]:
-    """The environment of a user who has not activated the one that runs the tests."""
-    clean = environment()
+    """The environment of a user who has not activated the one that runs the tests, which `make` itself may run."""
+    clean = {key: value for key, value in environment().items() if not key.startswith("MAKE")}
     path = clean["PATH"].split(":")
     return clean | {"PATH": ":".join(part for part in path if not (Path(part).parent / "pyvenv.cfg").exists())}
 

@@ -100,7 +100,8 @@ def test_a_server_that_is_down_then_up_then_killed_and_back_loses_nothing(root, 
     down_from = len(RunLog.open(root, second.run_log_id).logged("point"))
     wait_for(lambda: len(RunLog.open(root, second.run_log_id).logged("point")) > down_from + 200)
     server.start()
-    wait_for(lambda: store.runs.search(live.replace("> 50", f"> {down_from // 2 + 50}")))  # half of the points are a
+    backlog = len(RunLog.open(root, second.run_log_id).logged("point"))
+    wait_for(lambda: store.runs.search(live.replace("> 50", f"> {backlog // 2}")))  # half of the points are a
     second.end()
     assert second.longest < 0.5
     assert second.stderr.count("cannot send to") == second.stderr.count("is back") == 1, second.stderr
