@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro long classic wheel test test-faults ui check check-small bench figures screenshots lock format
+.PHONY: help repro long classic wheel test test-faults ui experiments check check-small bench figures screenshots lock format
 
 help:  ## show this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test-faults: .venv/ready  ## run the long tests with kills, full disks and dead 
 
 ui: .venv/ready  ## compare runs in MLflow
 	@dcgan ui
+
+experiments: .venv/ready  ## show DVC's experiments: scores, and the parameters that differ
+	@dvc exp show --no-pager --only-changed --drop '.*/|samples|Created'
 
 check: .venv/ready  ## compare the last scores with the baseline: exit 0 OK, 1 regression, 2 not comparable
 	@dcgan check

@@ -8,6 +8,7 @@ from dcgan.evaluation.report import html_page
 from dcgan.images import png
 from dcgan.params import ModelParams, load_params
 from dcgan.paths import (
+    HEADLINE_SCORES,
     NEAREST_TRAINING,
     RAW_DATA,
     REAL_BESIDE_GENERATED,
@@ -19,6 +20,7 @@ from dcgan.paths import (
     download_cache,
     root_folder,
 )
+from dcgan.scores import HEADLINE
 from dcgan.support.errors import UserError, exit_on_user_error
 from dcgan.support.files import read_json, write_atomic, write_json
 from dcgan.tracked_outputs import PIPELINE
@@ -53,6 +55,7 @@ def main() -> None:
     scores = {**result.scores, "protocol": protocol, "training": training}
     write_pictures(result, samples, train, test, extractor)
     write_json(SCORES_FILE, scores)
+    write_json(HEADLINE_SCORES, {key: scores[key] for key in HEADLINE if key in scores})
     write_atomic(REPORT, html_page(scores, Path()).encode())
     with publishing(root_folder()):
         log_evaluation(PIPELINE, root_folder(), Path(), params.model_dump())

@@ -4,13 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from dcgan.scores import SCORES, Score
+from dcgan.scores import HEADLINE, SCORES, Score
 
 DOCS = Path(__file__).parents[1] / "docs"
 
 
 def test_keys_and_titles_are_unique():
     assert len({score.key for score in SCORES}) == len({score.title for score in SCORES}) == len(SCORES)
+
+
+def test_the_headline_has_every_score_that_gates():
+    keys = {score.key for score in SCORES}
+    assert {score.key for score in SCORES if score.gate} <= set(HEADLINE) <= keys
 
 
 def test_a_score_that_gates_has_a_direction():

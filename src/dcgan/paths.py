@@ -20,6 +20,7 @@ SAMPLE_WALK = SAMPLES / "walk.png"
 METRICS = Path("metrics")
 TRAIN_METRICS = METRICS / "train.json"
 SCORES_FILE = METRICS / "evaluate.json"
+HEADLINE_SCORES = METRICS / "scores.json"  # some of SCORES_FILE, for the tables of DVC
 BASELINE = METRICS / "baseline.json"
 CURVES = METRICS / "curves.csv"
 SNAPSHOTS = METRICS / "progress"  # image grids of the fixed latents, one file per snapshot

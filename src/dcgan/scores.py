@@ -134,3 +134,6 @@ SCORES = (
     Score("inception_fid", "Inception FID", ".2f", "lower", "FID as published papers compute it"),
     Score("inception_kid_x1000", "Inception KID x 1000", "z.2f", "lower", "KID as published papers compute it"),
 )
+
+# The columns of `dvc exp show` and `dvc metrics diff`; more would not fit into a terminal.
+HEADLINE = ("relative_fid", "precision", "recall", "label_accuracy", "cas", "two_sample_28")

@@ -15,6 +15,7 @@ from pictures import parts_of, read_png
 from dcgan.data.mnist import load_split, write_idx
 from dcgan.evaluation.evaluate import Digits
 from dcgan.paths import NEAREST_TRAINING, REAL_BESIDE_GENERATED
+from dcgan.scores import HEADLINE
 from dcgan.support.files import sha256
 from dcgan.tracking.run_log import RunLog
 
@@ -58,7 +59,7 @@ def run_stage(folder: Path) -> subprocess.CompletedProcess[str]:
 def test_it_writes_scores_pictures_and_a_report(folder):
     found = {str(path.relative_to(folder / "metrics")) for path in (folder / "metrics").rglob("*.*")}
     pictures = {"figures/real_beside_generated.png", "figures/nearest_training.png"}
-    assert found == {"evaluate.json", "report.html", "train.json"} | pictures
+    assert found == {"evaluate.json", "scores.json", "report.html", "train.json"} | pictures
     report = (folder / "metrics" / "report.html").read_text()
     assert report.count('src="data:image/png;base64,') == 2
     scores = json.loads((folder / "metrics" / "evaluate.json").read_text())
@@ -92,6 +93,14 @@ def first_of_each_class(digits: Digits) -> np.ndarray:
     """The first twelve of each class, black where there are fewer: uint8 [10, 12, 28, 28]."""
     rows = [digits.images[digits.labels == label][:12] for label in range(10)]
     return np.stack([np.pad(row, ((0, 12 - len(row)), (0, 0), (0, 0))) for row in rows])
+
+
+def test_the_headline_scores_are_those_of_the_scores_file(folder):
+    headline, scores = (
+        json.loads((folder / "metrics" / name).read_text()) for name in ("scores.json", "evaluate.json")
+    )
+    assert tuple(headline) == HEADLINE
+    assert headline == {key: scores[key] for key in HEADLINE}
 
 
 def test_the_scores_say_how_the_model_was_trained(folder):

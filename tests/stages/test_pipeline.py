@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from clones import change_params, make_clone, results, run
 
+from dcgan.scores import HEADLINE
+
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory, mnist_dir) -> tuple[Path, str]:
@@ -53,6 +55,13 @@ def test_the_scores_are_plausible_and_come_with_their_protocol(pipeline):
     assert train["images"] == 6400
     assert train["precision"] == "fp32"
     assert scores["training"]["images"] == 6400 and scores["training"]["generator_width"] == 4
+
+
+def test_dvc_shows_the_headline_scores_and_nothing_else(pipeline):
+    folder, _ = pipeline
+    (shown,) = json.loads(run(folder, "dvc", "metrics", "show", "--json").stdout).values()
+    scores = json.loads((folder / "metrics/evaluate.json").read_text())
+    assert shown["data"] == {"metrics/scores.json": {"data": {key: scores[key] for key in HEADLINE}}}
 
 
 def test_mlflow_has_one_run_with_everything(pipeline):
@@ -130,6 +139,9 @@ def test_two_parallel_queued_experiments_run_the_code_that_was_queued(pipeline):
         assert run_["metrics"]["eval/relative_fid"] > 1
     table = run(folder, "dvc", "metrics", "diff", "HEAD", "seed-11").stdout
     assert "relative_fid" in table
+    table = run(folder, "make", "-o", ".venv/ready", "experiments", COLUMNS="120").stdout
+    assert all(found in table for found in ("relative_fid", "train.seed", "[seed-11]", "[seed-12]"))
+    assert max(map(len, table.splitlines())) <= 120 and "…" not in table
     run(folder, "dvc", "plots", "diff", "HEAD", "seed-11", "-o", "plots")
     assert (folder / "plots/index.html").stat().st_size > 0
 
