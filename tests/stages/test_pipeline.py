@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from clones import change_params, make_clone, results, run
+from clones import ROOT, change_params, make_clone, results, run
 
 from dcgan.scores import HEADLINE
 
@@ -144,6 +144,33 @@ def test_two_parallel_queued_experiments_run_the_code_that_was_queued(pipeline):
     assert max(map(len, table.splitlines())) <= 120 and "…" not in table
     run(folder, "dvc", "plots", "diff", "HEAD", "seed-11", "-o", "plots")
     assert (folder / "plots/index.html").stat().st_size > 0
+
+
+@pytest.mark.faults
+def test_results_are_shared_and_the_workspace_reset_as_documented(pipeline, tmp_path):
+    folder, _ = pipeline
+    back, push, pull = (documented_commands(words) for words in ("git checkout", "dvc push", "dvc pull"))
+    run(folder, "git", "clone", "-q", "--bare", ".", str(tmp_path / "origin"))
+    for name in ("mine", "theirs"):
+        run(tmp_path, "git", "clone", "-q", "origin", name)
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    run(mine, "dvc", "cache", "dir", "--local", str(folder / ".dvc/cache"))
+    run(mine, "dvc", "checkout")
+    change_params(mine, {"sample": {"count": 1200}})
+    run(mine, "dvc", "exp", "run")
+    assert run(mine, "git", "status", "--porcelain").stdout
+    for place, commands in ((mine, back), (mine, push), (theirs, pull)):
+        run(place, "bash", "-ec", commands)
+        assert run(place, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+        assert run(place, "git", "status", "--porcelain").stdout == ""
+    assert results(theirs) == results(folder)
+
+
+def documented_commands(words: str) -> str:
+    """The block of commands in docs/comparing.md with these words."""
+    blocks = re.findall(r"(?:^    .+\n)+", (ROOT / "docs/comparing.md").read_text(), re.MULTILINE)
+    (block,) = (block for block in blocks if words in block)
+    return block
 
 
 def wait_until_queue_is_empty(folder: Path) -> None:
