@@ -1,5 +1,6 @@
 """The workflow file: what it runs is fixed, and its shell fails on what it does not know."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -21,6 +22,25 @@ def test_actions_are_pinned_to_commits(path):
     assert used and [action for action in used if not re.fullmatch(r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40}", action)] == []
 
 
+def step(name: str) -> dict:
+    (found,) = (step for step in steps(ROOT / ".github/workflows/ci.yml") if step.get("name") == name)
+    return found
+
+
+@pytest.mark.parametrize(("target", "commits"), [("", ["1" * 40]), ("2" * 40, ["1" * 40, "2" * 40])])
+def test_the_job_summary_has_the_pictures_of_both_commits_below_the_scores(tmp_path, target, commits):
+    summary = tmp_path / "summary"
+    summary.write_text("### Scores\n")
+    variables = {"RAW": "https://host/owner/name/raw", "HERE": "1" * 40, "TARGET": target}
+    variables |= {"GITHUB_STEP_SUMMARY": str(summary)}
+    script = step("Pictures in the job summary")["run"]
+    subprocess.run(["bash", "--noprofile", "--norc", "-ec", script], env=os.environ | variables, check=True)
+    found = re.findall(r"!\[.+\]\(https://host/owner/name/raw/(\w+)/(.+)\)", summary.read_text())
+    assert [commit for commit, _ in found] == commits
+    assert all((ROOT / path).is_file() for _, path in found)
+    assert summary.read_text().startswith("### Scores\n\n")
+
+
 @pytest.mark.parametrize(
     ("printed", "status", "code"),
     [
@@ -33,11 +53,11 @@ def test_actions_are_pinned_to_commits(path):
 )
 def test_only_an_up_to_date_pipeline_passes(tmp_path, printed, status, code):
     """DVC's part is played by a script; that it prints this sentence is checked in stages/test_pipeline.py."""
-    (step,) = (step for step in steps(ROOT / ".github/workflows/ci.yml") if step.get("name") == "No stage is stale")
+    check = step("No stage is stale")
     dvc = tmp_path / ".venv" / "bin" / "dvc"
     dvc.parent.mkdir(parents=True)
     dvc.write_text(f"#!/bin/sh\ncat <<'END'\n{printed}\nEND\nexit {status}\n")
     dvc.chmod(0o755)
-    shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]  # as GitHub runs `shell: bash`
-    assert step["shell"] == "bash"
+    shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", check["run"]]  # as GitHub runs `shell: bash`
+    assert check["shell"] == "bash"
     assert subprocess.run(shell, cwd=tmp_path, capture_output=True).returncode == code
