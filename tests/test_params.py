@@ -38,6 +38,7 @@ def test_the_committed_parameters_are_valid():
         (lambda v: (v.pop("model"), v["train"].pop("seed")), "model, train.seed are missing; every key is required"),
         (lambda v: v["train"].update(seed="one"), "train.seed is 'one', but should be a valid integer"),
         (lambda v: v["train"].update(seed=True), "train.seed is True, but should be a valid integer"),
+        (lambda v: v["train"].update(images=1200.5), "train.images is 1200.5, but should be a valid integer"),
         (lambda v: v["model"].update(conditional="yes"), "model.conditional is 'yes', but should be a valid boolean"),
         (lambda v: v["train"].update(learning_rate=0), "train.learning_rate is 0, but should be greater than 0"),
         (lambda v: v["train"].update(beta1=1.0), "train.beta1 is 1.0, but should be less than 1"),
@@ -67,6 +68,13 @@ def test_every_mistake_is_one_clear_line(tmp_path, change, message):
         load_params(write(tmp_path, change))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_whole_number_may_be_written_as_a_float(tmp_path):
+    path = write(tmp_path, lambda v: None)
+    path.write_text(re.sub(r"images: 1200000\b", "images: 1.2e6", path.read_text()))
+    assert "1.2e6" in path.read_text()
+    assert type(load_params(path).train.images) is int and load_params(path).train.images == 1_200_000
 
 
 @pytest.mark.parametrize(("conditional", "largest"), [(True, 200), (False, 2000)])

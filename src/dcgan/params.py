@@ -7,7 +7,7 @@ import difflib
 import os
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from dcgan.constants import CLASSES, STD_GROUP
 from dcgan.support.errors import UserError
@@ -20,6 +20,12 @@ MAX_CLUSTERS = 2000  # over all classes
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    def whole_number(cls, value: object, info: ValidationInfo) -> object:
+        """1e6 is a float in YAML, but means an integer where one is expected."""
+        expected = cls.model_fields[info.field_name].annotation
+        return int(value) if expected is int and isinstance(value, float) and value.is_integer() else value
 
 
 class DownloadParams(Section):
