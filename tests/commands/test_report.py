@@ -1,6 +1,7 @@
 """`dcgan report`: the table and where to look; the table of a pull request; files that it cannot read."""
 
 import json
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -27,6 +28,16 @@ def test_it_prints_the_scores_and_where_to_look(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "2.34" in printed and "1.00" in printed
     assert str(tmp_path / "samples/grid.png") in printed and "make ui" in printed
+
+
+def test_the_table_needs_no_scipy(tmp_path):
+    """It takes ten times as long to import as the table takes."""
+    write_scores(tmp_path, PROTOCOL_VERSION)
+    code = (
+        "import argparse, sys; from dcgan.commands import report; report.run(argparse.Namespace(markdown=None))\n"
+        "sys.exit('scipy' in sys.modules)"
+    )
+    run(tmp_path, sys.executable, "-c", code)
 
 
 def test_missing_scores_are_an_error(tmp_path, monkeypatch):

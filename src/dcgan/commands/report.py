@@ -4,8 +4,6 @@ import argparse
 from typing import Any
 
 from dcgan.evaluation.report import protocol_version, read_scores, score_rows, text_table
-from dcgan.gate.report import Table
-from dcgan.gate.revisions import read_at, resolve
 from dcgan.paths import REPORT, SAMPLE_GRID, SCORES_FILE
 from dcgan.scores import PROTOCOL_VERSION
 
@@ -38,6 +36,9 @@ def _markdown(scores: dict[str, Any], revision: str) -> str:
     Raises:
         UserError: unknown revision, or its scores file is not JSON.
     """
+    from dcgan.gate.report import Table  # imports scipy, which takes longer than the table of the terminal
+    from dcgan.gate.revisions import read_at, resolve
+
     columns, notes = {"here": scores}, []
     if revision:
         other = read_at(resolve(revision), SCORES_FILE)
