@@ -106,6 +106,16 @@ def test_checkpoints_take_at_most_one_percent_of_the_time_on_a_slow_disk(tmp_pat
     assert loop.checkpoint_due - time.monotonic() > 5  # 10, unless this line came late
 
 
+def test_a_resumed_run_keeps_its_warnings_and_does_not_repeat_them(tmp_path, capsys):
+    loops = [training_loop._TrainingRun(make_trainer(), tmp_path, RunLog.create(tmp_path, "test")) for _ in range(2)]
+    loops[0]._warn("the generator has collapsed")
+    loops[0].save()
+    loops[1].resume()
+    loops[1]._warn("the generator has collapsed")
+    assert loops[1].history.warnings == ["the generator has collapsed"]
+    assert capsys.readouterr().err.count("warning:") == 1
+
+
 @pytest.mark.parametrize("log_points", [200, 1])
 def test_a_non_finite_loss_ends_the_run_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch, log_points):
     """With one log window over the whole run, only the checkpoints look at the losses before its end."""
