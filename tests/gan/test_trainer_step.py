@@ -83,7 +83,7 @@ def test_batch_norm_in_the_discriminator_sees_real_and_generated_images_apart(wo
     trainer = make_trainer({"discriminator_norm": "batch"}, workers=workers, r1_gamma=0.0)
     for _ in range(3):
         expected, _, _ = step_by_hand(trainer, 0.0)
-        assert error(trainer._last[1], expected) < 1e-4  # one batch of both: 0.8
+        assert error(trainer._last[1], expected) < 0.01  # one batch of both: 0.8; a unit that rounds to 0: 3e-4
 
 
 @pytest.mark.parametrize("factor", [0, 0.5, 2])
@@ -129,6 +129,7 @@ def test_an_epoch_contains_every_image_once_and_drops_no_remainder():
     for epoch in range(5):
         assert torch.equal(shown[epoch * 96 : (epoch + 1) * 96].sort().values, torch.arange(96))
     assert not torch.equal(shown[:96], shown[96:192])
+    assert not torch.equal(shown[:20], make_trainer(images=96 * 5, batch_size=20, seed=2)._next_indices())
 
 
 def test_each_update_moves_its_own_network_only(monkeypatch):

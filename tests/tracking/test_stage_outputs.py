@@ -1,5 +1,7 @@
 """Which run log the outputs of a workspace go to, and what is logged of them."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
+
 import pytest
 from tracking.helpers import IMAGE_STEPS, PARAMS, find_run, history, write_image, write_workspace
 
@@ -7,10 +9,12 @@ from dcgan.support.files import sha256
 from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking.run_log import RunLog, damaged_run_logs
 from dcgan.tracking.stage_outputs import (
+    choosing_run_log,
     log_evaluation,
     log_samples,
     log_training,
     log_training_parameters,
+    run_log_for_evaluation,
     settings_hash,
 )
 
@@ -135,6 +139,16 @@ def test_a_training_gets_its_first_evaluation_and_others_become_children(root, s
     assert [step for step, *_ in history(store, runs[0], "train/loss_g")] == [64, 128]
     assert [point[:2] for point in history(store, runs[0], "train/x")] == [(64, 1.0), (128, 0.25)]
     assert settings_hash(PIPELINE, PARAMS) == RunLog.open(root, training.id).tags["evaluation.settings"]
+
+
+def test_a_run_log_that_another_process_is_just_choosing_is_not_taken(root, workspace, training):
+    """Two queued experiments evaluate the same model in different ways: both would log to its training."""
+    with ThreadPoolExecutor() as pool:
+        with choosing_run_log(root):
+            other = pool.submit(run_log_for_evaluation, PIPELINE, root, workspace, OTHER_PARAMS)
+            wait([other], timeout=0.3)
+            training.log_tags({"evaluation.settings": settings_hash(PIPELINE, PARAMS)})
+        assert other.result().parent == training.id
 
 
 def test_only_the_parameters_of_sampling_and_evaluation_distinguish_evaluations():
