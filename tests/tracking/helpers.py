@@ -41,7 +41,7 @@ def write_workspace(folder: Path, model: bytes = b"weights", fid: float = 1.5) -
         "models/discriminator.safetensors": b"critic",
         "metrics/train.json": b"{}",
         "metrics/curves.csv": b"step,images,loss_g,x\n1,64,0.5,1\n2,128,nan,0.25\n",
-        "metrics/evaluate.json": json.dumps({"fid": fid, "kid_x1000": 2, "protocol": {"n": 10}}).encode(),
+        "metrics/evaluate.json": json.dumps({"fid": fid, "kid_x1000": 2, "protocol": {"version": 2}}).encode(),
         "samples/images-idx3-ubyte": b"digits",
     }
     for name, content in outputs.items():

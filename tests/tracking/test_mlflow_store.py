@@ -107,6 +107,20 @@ def test_a_run_deleted_in_the_store_stays_deleted_and_a_new_store_gets_everythin
     assert [point[0] for point in history(new_store, find_run(new_store, run_log), "a")] == [1, 2]
 
 
+def test_the_experiment_can_be_named_and_each_gets_its_own_runs(root, store, monkeypatch):
+    run_log = RunLog.create(root, "run")
+    store.publish(run_log)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    assert unsent_run_logs(root, store.uri) == [run_log.folder]
+    mine = Store(store.uri)
+    assert mine.publish(run_log) == run_log.size()
+    experiment = store.client.get_experiment_by_name("mine")
+    assert find_run(mine, run_log).info.experiment_id == experiment.experiment_id != store.experiment_id
+    assert experiment.artifact_location == (root / "mlartifacts").as_uri()
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+    assert unsent_run_logs(root, store.uri) == []
+
+
 @pytest.mark.parametrize("slices", [1, 2, 4])
 def test_a_kill_between_two_slices_loses_and_duplicates_nothing(root, store, tmp_path, slices):
     """Progress is saved after each slice; the process is killed right after some of them."""

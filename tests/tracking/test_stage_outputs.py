@@ -97,13 +97,13 @@ def test_damaged_run_logs_do_not_stop_sampling_and_evaluation(root, workspace, t
     assert len(damaged_run_logs(root)) == 6
 
 
-def test_scores_of_real_data_are_not_logged_and_the_protocol_becomes_tags(root, workspace, training):
+def test_scores_of_real_data_are_not_logged_and_few_entries_of_the_protocol_become_tags(root, workspace, training):
     (workspace / "metrics/evaluate.json").write_text(
-        '{"fid": 1.5, "fid_real": 0.5, "warnings": [], "has_labels": true, "protocol": {"n": 10}}'
+        '{"fid": 1.5, "fid_real": 0.5, "warnings": [], "has_labels": true, "protocol": {"version": 2, "n": 10}}'
     )
     run_log = log_evaluation(PIPELINE, root, workspace, PARAMS)
     assert {key for key in run_log.logged("point") if key[1].startswith("eval/")} == {("point", "eval/fid", 0)}
-    assert run_log.tags["protocol.n"] == "10"
+    assert {key: run_log.tags[key] for key in run_log.tags if key.startswith("protocol")} == {"protocol.version": "2"}
 
 
 def test_samples_go_to_the_run_log_of_their_evaluation(root, workspace, training):
@@ -131,7 +131,7 @@ def test_a_training_gets_its_first_evaluation_and_others_become_children(root, s
     assert [run.data.tags.get("mlflow.parentRunId") for run in runs] == [None, *[runs[0].info.run_id] * 2]
     assert [run.info.status for run in runs] == ["FINISHED"] * 3
     assert runs[1].data.params["evaluate.seed"] == "7"
-    assert runs[0].data.tags["protocol.n"] == "10"
+    assert runs[0].data.tags["protocol.version"] == "2"
     assert [step for step, *_ in history(store, runs[0], "train/loss_g")] == [64, 128]
     assert [point[:2] for point in history(store, runs[0], "train/x")] == [(64, 1.0), (128, 0.25)]
     assert settings_hash(PIPELINE, PARAMS) == RunLog.open(root, training.id).tags["evaluation.settings"]

@@ -26,8 +26,8 @@ from PIL import Image
 from dcgan.support.errors import UserError
 from dcgan.support.lock import Taken, hold
 from dcgan.tracking.events import Event, Key
-from dcgan.tracking.locations import redact_password, sqlite_path, summarize_error
-from dcgan.tracking.names import EXPERIMENT, RUN_LOG_TAG
+from dcgan.tracking.locations import experiment_name, redact_password, sqlite_path, summarize_error
+from dcgan.tracking.names import RUN_LOG_TAG
 from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.sent import Unanswered, read_sent, write_sent
 from dcgan.tracking.sqlite_store import ensure_whole
@@ -60,7 +60,7 @@ for chatty in ("mlflow", "alembic", "urllib3.connectionpool", "sqlalchemy"):
 
 
 class Store:
-    """An MLflow store and in it this project's experiment, which is created if it does not exist."""
+    """An MLflow store and in it the experiment for this project's runs, which is created if it does not exist."""
 
     def __init__(self, uri: str) -> None:
         """Connect.
@@ -81,18 +81,17 @@ class Store:
         self.runs = Runs(self.client, self.experiment_id, uri)
 
     def _find_or_create_experiment(self, database: Path | None) -> str:
-        if (experiment := self.client.get_experiment_by_name(EXPERIMENT)) is None:
+        name = experiment_name()
+        if (experiment := self.client.get_experiment_by_name(name)) is None:
             try:
-                return self.client.create_experiment(
-                    EXPERIMENT, artifact_location=_artifacts(database) if database else None
-                )
+                return self.client.create_experiment(name, artifact_location=_artifacts(database) if database else None)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-                experiment = self.client.get_experiment_by_name(EXPERIMENT)
+                experiment = self.client.get_experiment_by_name(name)
         if experiment.lifecycle_stage != "active":
             raise UserError(
-                f"experiment {EXPERIMENT!r} was deleted in {redact_password(self.uri)}; "
+                f"experiment {name!r} was deleted in {redact_password(self.uri)}; "
                 f"restore it: mlflow experiments restore -x {experiment.experiment_id}"
             )
         return experiment.experiment_id
@@ -243,7 +242,7 @@ def _create_sqlite_store(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     store = SqlAlchemyStore("sqlite:///:memory:", _artifacts(path))
-    store.create_experiment(EXPERIMENT, artifact_location=_artifacts(path))
+    store.create_experiment(experiment_name(), artifact_location=_artifacts(path))
     with store.engine.connect() as connection:
         connection.exec_driver_sql("VACUUM INTO ?", (str(path),))
     store.engine.dispose()

@@ -27,8 +27,9 @@ class TrackedPipeline:
     dataset: Path  # the file whose SHA-256 identifies the training data
     dataset_name: str
 
-    scores: Path  # JSON written by `evaluate`: numbers become eval/<key>, the object "protocol" becomes tags
+    scores: Path  # JSON written by `evaluate`: numbers become eval/<key>
     scores_ignored: tuple[str, ...]  # glob patterns of keys not to log
+    protocol_tags: tuple[str, ...]  # keys of its object "protocol" that become tags protocol.<key>
 
     @property
     def evaluation_stages(self) -> tuple[TrackedStage, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dcgan.support.errors import UserError
 from dcgan.support.files import write_json
-from dcgan.tracking.locations import run_logs_folder
+from dcgan.tracking.locations import experiment_name, run_logs_folder
 
 UNANSWERED_S = 3600.0  # a server that has not carried out a request by then has dropped it
 
@@ -85,4 +85,5 @@ def _ends_a_line(path: Path, position: int) -> bool:
 
 
 def _note(folder: Path, uri: str) -> Path:
-    return folder / f"sent-{hashlib.sha256(uri.encode()).hexdigest()[:12]}.json"  # a URI may hold a password
+    store = f"{uri} {experiment_name()}"
+    return folder / f"sent-{hashlib.sha256(store.encode()).hexdigest()[:12]}.json"  # a URI may hold a password

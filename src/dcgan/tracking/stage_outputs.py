@@ -84,7 +84,8 @@ def log_evaluation(pipeline: TrackedPipeline, root: Path, workspace: Path, param
         run_log.log_params({section: params[section] for section in stage.sections})
         _log_files(run_log, workspace, stage.files)
     run_log.log_points(points, 0)
-    run_log.log_tags(flatten({"protocol": scores.get("protocol", {})}))
+    protocol = scores.get("protocol", {})
+    run_log.log_tags({f"protocol.{key}": protocol[key] for key in pipeline.protocol_tags if key in protocol})
     log_description(run_log)
     if run_log.parent:
         run_log.finish("FINISHED")
@@ -107,7 +108,7 @@ def run_log_for_evaluation(
             return training
         child = _create(root, f"{training.name} (re-evaluated)", f"{training.id}-{settings}", training.id)
         model = training.tags["model.sha256"]
-        child.log_tags({"model.sha256": model, "evaluation.settings": settings, **revision_tags()})
+        child.log_tags({"model.sha256": model, "evaluation.settings": settings, **revision_tags(root)})
         return child
 
 
@@ -126,7 +127,7 @@ def training_run_log(pipeline: TrackedPipeline, root: Path, workspace: Path, par
         return found
     # Another clone may log the same model to the same store, in a run log with other times: so the id names the clone
     run_log = _create(root, f"restored-{model[:8]}", f"{RESTORED}{model[:16]}-{clone_id(root)}")
-    run_log.log_tags({"model.sha256": model, **revision_tags()})
+    run_log.log_tags({"model.sha256": model, **revision_tags(root)})
     log_training(pipeline, run_log, workspace, params)
     run_log.finish("FINISHED")
     return run_log
