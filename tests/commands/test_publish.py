@@ -37,7 +37,7 @@ def test_what_dvc_restored_is_published_once_from_several_clones(root, store, tm
     (run,) = store.runs.search("")
     assert repr(run.data.to_dictionary()) == repr(from_first.data.to_dictionary())  # as text, because of a NaN
     assert [step for step, *_ in history(store, run, "train/loss_g")] == [64, 128]
-    assert store.images(run.info.run_id) == {("image", "progress", step) for step in IMAGE_STEPS}
+    assert store.images(run.info.run_id) == {("image", "progress/percent", step) for step in IMAGE_STEPS}
 
 
 def test_a_workspace_without_a_run_log_gets_one_and_repeating_adds_nothing(root, store, tmp_path, monkeypatch):
@@ -46,10 +46,10 @@ def test_a_workspace_without_a_run_log_gets_one_and_repeating_adds_nothing(root,
         assert publish.run(None) == 0
     (run_log,) = RunLog.all(root)
     run = find_run(store, run_log)
-    assert run.data.metrics["eval/fid"] == 1.5 and run.data.params["train.seed"] == "1"
+    assert run.data.metrics["eval/details/fid"] == 1.5 and run.data.params["train.seed"] == "1"
     assert run.data.tags["model.sha256"] == sha256("models/generator.safetensors")
     assert run.info.status == "FINISHED"
-    assert store.images(run.info.run_id) == {("image", "progress", step) for step in IMAGE_STEPS}
+    assert store.images(run.info.run_id) == {("image", "progress/percent", step) for step in IMAGE_STEPS}
     assert run_log_for_evaluation(PIPELINE, root, Path.cwd(), PARAMS).id == run_log.id
 
 

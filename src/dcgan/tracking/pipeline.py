@@ -27,9 +27,14 @@ class TrackedPipeline:
     dataset: Path  # the file whose SHA-256 identifies the training data
     dataset_name: str
 
-    scores: Path  # JSON written by `evaluate`: numbers become eval/<key>
+    scores: Path  # JSON written by `evaluate`
+    headline: tuple[str, ...]  # keys of it that MLflow shows first, as eval/<key>; other numbers are eval/details/<key>
     scores_ignored: tuple[str, ...]  # glob patterns of keys not to log
     protocol_tags: tuple[str, ...]  # keys of its object "protocol" that become tags protocol.<key>
+
+    def score_series(self, key: str) -> str:
+        """The name of a score in MLflow."""
+        return f"eval/{key}" if key in self.headline else f"eval/details/{key}"
 
     @property
     def evaluation_stages(self) -> tuple[TrackedStage, ...]:

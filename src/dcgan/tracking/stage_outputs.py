@@ -48,10 +48,9 @@ def log_training(pipeline: TrackedPipeline, run_log: RunLog, workspace: Path, pa
     log_training_parameters(pipeline, run_log, params)
     for row in _rows(workspace / pipeline.curves):
         step = int(row.pop(pipeline.curves_step))
-        points = {f"train/{key}": float(row[key]) for key in row if key not in pipeline.curves_ignored}
+        points = {f"train/{key}": float(row[key]) for key in row if row[key] and key not in pipeline.curves_ignored}
         run_log.log_points(points, step)
-    for image in sorted((workspace / pipeline.progress).glob("*.png")):
-        _log_progress(run_log, image, str(pipeline.progress))
+    _log_progress(run_log, workspace, pipeline.progress)
     _log_files(run_log, workspace, pipeline.train.files)
     _log_dataset(pipeline, run_log, workspace)
     run_log.log_tags({"model.sha256": sha256(workspace / pipeline.model)})
@@ -68,12 +67,12 @@ def log_samples(pipeline: TrackedPipeline, root: Path, workspace: Path, params: 
 def log_evaluation(pipeline: TrackedPipeline, root: Path, workspace: Path, params: Params) -> RunLog:
     """The outputs of an evaluation, in the run log they belong to, which is returned.
 
-    Scores are logged as `eval/<score>` at step 0. Other scores under the same parameters (from other code or other
-    libraries) are another evaluation.
+    Scores are logged at step 0. Other scores under the same parameters (from other code or other libraries) are another
+    evaluation.
     """
     scores = read_json(workspace / pipeline.scores)
     points = {
-        f"eval/{key}": value
+        pipeline.score_series(key): value
         for key, value in scores.items()
         if type(value) in (int, float) and not any(fnmatch(key, pattern) for pattern in pipeline.scores_ignored)
     }
@@ -146,12 +145,17 @@ def choosing_run_log(root: Path) -> AbstractContextManager[None]:
     return hold(run_logs_lock(root), "choosing a run log", wait=60)
 
 
-def _log_progress(run_log: RunLog, image: Path, folder: str) -> None:
-    """An image for the slider, at the step in its file name; as a plain file in `folder` if there is none."""
-    if match := IMAGE_AT_STEP.fullmatch(image.name):
-        run_log.log_image("progress", image, int(match["step"]))
-    else:
-        run_log.log_file(image, folder)
+def _log_progress(run_log: RunLog, workspace: Path, folder: Path) -> None:
+    """The images in `folder` for MLflow's slider, by percent of the training: the last one is of its end. An image
+    without a step in its name is logged as a file."""
+    images = sorted((workspace / folder).glob("*.png"))
+    steps = {image: int(match["step"]) for image in images if (match := IMAGE_AT_STEP.fullmatch(image.name))}
+    last = max(steps.values(), default=0) or 1
+    for image in images:
+        if image in steps:
+            run_log.log_image("progress/percent", image, round(100 * steps[image] / last))
+        else:
+            run_log.log_file(image, str(folder))
 
 
 def _log_files(run_log: RunLog, workspace: Path, patterns: tuple[str, ...]) -> None:
