@@ -37,6 +37,14 @@ PIPELINE = TrackedPipeline(
     curves=CURVES,
     curves_step="images",  # not "step": runs with different batch sizes stay comparable
     curves_ignored=("step",),
+    compared_curves=("loss_d", "loss_g", "acc_real"),
+    compared_params=(
+        "model.generator_width",
+        "model.discriminator_width",
+        "train.images",
+        "train.learning_rate",
+        "train.r1_gamma",
+    ),
     progress=SNAPSHOTS,
     dataset=RAW_DATA / "train-images-idx3-ubyte",
     dataset_name="MNIST",

@@ -23,6 +23,7 @@ from tracking.helpers import (
 )
 
 from dcgan.support.errors import UserError
+from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking.locations import store_uri
 from dcgan.tracking.mlflow_store import STORE_ERRORS, Store
 from dcgan.tracking.run_log import RunLog
@@ -119,6 +120,22 @@ def test_the_experiment_can_be_named_and_each_gets_its_own_runs(root, store, mon
     assert experiment.artifact_location == (root / "mlartifacts").as_uri()
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
     assert unsent_run_logs(root, store.uri) == []
+
+
+def test_the_comparison_shows_headline_scores_images_and_differing_parameters(store, monkeypatch):
+    """In the format of MLflow's own saved views, which docs/screenshots.py opens in a browser."""
+    store.save_comparison(PIPELINE)
+    saved = json.loads(store.client.get_experiment(store.experiment_id).tags["mlflow.sharedViewState.comparison"])
+    state = json.loads(saved["state"])
+    assert [section["uuid"] for section in state["compareRunSections"]][:2] == ["eval", "progress"]
+    charts = state["compareRunCharts"]
+    assert {chart["metricSectionId"] for chart in charts} < {section["uuid"] for section in state["compareRunSections"]}
+    assert [chart["metricKey"] for chart in charts[:3]] == ["eval/relative_fid", "eval/recall", "eval/cas"]
+    (images,) = [chart for chart in charts if chart["type"] == "IMAGE"]
+    assert (images["imageKeys"], images["step"], images["showRunParams"]) == (["progress/percent"], 100, False)
+    assert len({chart["uuid"] for chart in charts}) == len(charts)
+    monkeypatch.setattr(store.client, "set_experiment_tag", None)  # a call would raise, as for who may only read
+    store.save_comparison(PIPELINE)
 
 
 @pytest.mark.parametrize("slices", [1, 2, 4])

@@ -25,9 +25,11 @@ from PIL import Image
 
 from dcgan.support.errors import UserError
 from dcgan.support.lock import Taken, hold
+from dcgan.tracking.comparison import VIEW_TAG, comparison_view
 from dcgan.tracking.events import Event, Key
 from dcgan.tracking.locations import experiment_name, redact_password, sqlite_path, summarize_error
 from dcgan.tracking.names import RUN_LOG_TAG
+from dcgan.tracking.pipeline import TrackedPipeline
 from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.sent import Unanswered, read_sent, write_sent
 from dcgan.tracking.sqlite_store import ensure_whole
@@ -95,6 +97,13 @@ class Store:
                 f"restore it: mlflow experiments restore -x {experiment.experiment_id}"
             )
         return experiment.experiment_id
+
+    def save_comparison(self, pipeline: TrackedPipeline) -> None:
+        """Save the layout of the page that compares runs, unless the experiment has it."""
+        experiment = self.client.get_experiment(self.experiment_id)
+        view = comparison_view(pipeline, experiment.creation_time)
+        if experiment.tags.get(VIEW_TAG) != view:  # who may only look at runs may not set it
+            self.client.set_experiment_tag(self.experiment_id, VIEW_TAG, view)
 
     def publish(self, run_log: RunLog, wait: float = 60.0) -> int:
         """Send what the store does not have yet; returns how many bytes of events that was (0: nothing new).

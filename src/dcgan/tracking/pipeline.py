@@ -23,6 +23,8 @@ class TrackedPipeline:
     curves: Path  # CSV written by `train`: a row per step, each column a series train/<column>
     curves_step: str  # the column that holds the step
     curves_ignored: tuple[str, ...]  # columns that are not series
+    compared_curves: tuple[str, ...]  # columns that the comparison of runs shows first
+    compared_params: tuple[str, ...]  # parameters that it draws next to the headline scores
     progress: Path  # folder of images made during training; their names end in the step (images-000064.png)
     dataset: Path  # the file whose SHA-256 identifies the training data
     dataset_name: str

@@ -18,6 +18,7 @@ from typing import Any
 from dcgan.support.errors import UserError
 from dcgan.support.files import read_json, sha256
 from dcgan.support.lock import hold
+from dcgan.tracking.comparison import IMAGES, LAST_STEP
 from dcgan.tracking.description import log_description
 from dcgan.tracking.events import flatten
 from dcgan.tracking.locations import clone_id, run_logs_lock
@@ -153,7 +154,7 @@ def _log_progress(run_log: RunLog, workspace: Path, folder: Path) -> None:
     last = max(steps.values(), default=0) or 1
     for image in images:
         if image in steps:
-            run_log.log_image("progress/percent", image, round(100 * steps[image] / last))
+            run_log.log_image(IMAGES, image, round(LAST_STEP * steps[image] / last))
         else:
             run_log.log_file(image, str(folder))
 
