@@ -6,6 +6,7 @@ from tracking.helpers import IMAGE_STEPS, PARAMS, find_run, history, write_image
 from dcgan.support.files import sha256
 from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking.run_log import RunLog, damaged_run_logs
+from dcgan.tracking.sent import pending_run_logs
 from dcgan.tracking.stage_outputs import (
     log_evaluation,
     log_samples,
@@ -159,6 +160,13 @@ def test_a_training_gets_its_first_evaluation_and_others_become_children(root, s
     assert [step for step, *_ in history(store, runs[0], "train/loss_g")] == [64, 128]
     assert [point[:2] for point in history(store, runs[0], "train/x")] == [(64, 1.0), (128, 0.25)]
     assert settings_hash(PIPELINE, PARAMS) == RunLog.open(root, training.id).tags["evaluation.settings"]
+
+
+def test_an_evaluation_is_sent_with_its_training_to_the_store_of_the_evaluation(root, workspace, training, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://another")
+    assert pending_run_logs(root, "http://another") == []
+    log_evaluation(PIPELINE, root, workspace, PARAMS)
+    assert pending_run_logs(root, "http://another") == [training.folder]
 
 
 def test_only_the_parameters_of_sampling_and_evaluation_distinguish_evaluations():

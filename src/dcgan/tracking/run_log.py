@@ -21,8 +21,9 @@ from dcgan.support.errors import UserError
 from dcgan.support.files import sha256, write_atomic
 from dcgan.support.lock import is_held, share
 from dcgan.tracking.events import Event, Key, decode, encode, entries, flatten, to_json_number, to_text
-from dcgan.tracking.locations import run_logs_folder
+from dcgan.tracking.locations import run_logs_folder, store_uri
 from dcgan.tracking.names import PUBLISH_COMMAND
+from dcgan.tracking.sent import begin
 
 FINAL = ("FINISHED", "FAILED", "KILLED")
 LEGAL_NAME = re.compile(r"[\w\-. /]+")  # of metrics, parameters and tags in MLflow
@@ -58,10 +59,12 @@ class RunLog:
     def create(
         cls, root: Path, name: str, parent: str | None = None, run_log_id: str | None = None, started: int | None = None
     ) -> "RunLog":
-        """Start a run log (`started` in ms since 1970, default now), or continue the one with that id."""
+        """Start a run log (`started` in ms since 1970, default now), or continue the one with that id. The present
+        store gets it."""
         now = _now() if started is None else started
         run_log = cls(run_logs_folder(root) / (run_log_id or new_run_log_id(now)))
         run_log._append({"event": "run", "name": name, "time": now, "parent": parent})
+        begin(run_log.folder, store_uri(root))
         return run_log
 
     @classmethod

@@ -21,10 +21,11 @@ from dcgan.support.lock import hold
 from dcgan.tracking.comparison import IMAGES, LAST_STEP
 from dcgan.tracking.description import log_description
 from dcgan.tracking.events import flatten
-from dcgan.tracking.locations import clone_id, run_logs_lock
+from dcgan.tracking.locations import clone_id, run_logs_lock, store_uri
 from dcgan.tracking.pipeline import TrackedPipeline
 from dcgan.tracking.provenance import revision_tags
 from dcgan.tracking.run_log import RESTORED, Damaged, RunLog
+from dcgan.tracking.sent import begin
 
 Params = Mapping[str, Any]
 IMAGE_AT_STEP = re.compile(r".+-(?P<step>\d+)\.png")
@@ -124,6 +125,7 @@ def training_run_log(pipeline: TrackedPipeline, root: Path, workspace: Path, par
     model = sha256(workspace / pipeline.model)
     found = RunLog.find(root, {"model.sha256": model})
     if found and not (found.is_restored and found.status == "RUNNING"):
+        begin(found.folder, store_uri(root))
         return found
     # Another clone may log the same model to the same store, in a run log with other times: so the id names the clone
     run_log = _create(root, f"restored-{model[:8]}", f"{RESTORED}{model[:16]}-{clone_id(root)}")
