@@ -40,7 +40,6 @@ PIPELINE = TrackedPipeline(
     compared_curves=("loss_d", "loss_g", "acc_real"),
     compared_params=(
         "model.generator_width",
-        "model.discriminator_width",
         "train.images",
         "train.learning_rate",
         "train.r1_gamma",
