@@ -1,10 +1,13 @@
 """Sending run logs to a real SQLite store, and processes that do it at the same time or are killed."""
 
+import errno
 import json
+import os
 import random
 import re
 import shutil
 import sqlite3
+import stat
 import time
 from pathlib import Path
 
@@ -47,6 +50,30 @@ def test_sending_twice_adds_nothing(root, store, tmp_path):
     assert after.info.artifact_uri.startswith((root / "mlartifacts").as_uri())
     artifact = store.client.download_artifacts(after.info.run_id, "models/generator.safetensors", str(tmp_path))
     assert Path(artifact).read_bytes() == b"weights"
+
+
+def test_run_log_and_local_store_share_files(root, store, tmp_path, monkeypatch):
+    """One file on the disk, which no process may write to; a copy where links are impossible."""
+    write_image(tmp_path / "grid.png", 7)
+    run_log = RunLog.create(root, "run")
+    run_log.log_file(tmp_path / "grid.png", "samples")
+    run_log.log_image("a/b", tmp_path / "grid.png", 64)
+    store.publish(run_log)
+    (kept,) = run_log.folder.glob("files/*/grid.png")
+    artifacts = root / "mlartifacts" / find_run(store, run_log).info.run_id / "artifacts"
+    (image,) = artifacts.glob("images/*.png")
+    assert kept.samefile(artifacts / "samples/grid.png") and kept.samefile(image)
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o444
+    shutil.rmtree(artifacts)
+
+    def refuse(*_):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "link", refuse)
+    next(run_log.folder.glob("sent-*.json")).unlink()
+    store.publish(run_log)
+    for path in (artifacts / "samples/grid.png", image):
+        assert path.read_bytes() == kept.read_bytes() and not kept.samefile(path)
 
 
 def test_images_are_named_as_mlflow_names_its_own(root, store, tmp_path):

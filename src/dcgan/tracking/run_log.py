@@ -277,10 +277,15 @@ class RunLog:
         return kind in ("tag", "file", "status") and self._entries[key] != value
 
     def _copy_file(self, path: str | os.PathLike) -> str:
-        """Copy a file into the run log, under its hash; returns the copy's path relative to the run log."""
+        """Copy a file into the run log, under its hash; returns the copy's path relative to the run log.
+
+        The copy is read-only: a local store has hard links to it.
+        """
         place = f"files/{sha256(path)[:16]}/{Path(path).name}"
-        if not (self.folder / place).exists():
-            write_atomic(self.folder / place, Path(path).read_bytes())
+        copy = self.folder / place
+        if not copy.exists():
+            write_atomic(copy, Path(path).read_bytes())
+            copy.chmod(0o444)
         return place
 
 
