@@ -28,7 +28,7 @@ PARAMS = {
 }
 STEPS = 200
 SERIES = ("train/loss_g", "train/loss_d", "train/acc_real")
-IMAGE_STEPS = (0, 50, 100)
+IMAGE_STEPS = (50, 75, 100)
 
 
 # ---- a workspace ----

@@ -150,7 +150,8 @@ class _TrainingRun:
         self.history.snapshots[seen] = images
         path = self.folder / snapshot_name(seen)
         write_atomic(path, png(grid(images, GRID_COLUMNS)))
-        self.logger.log_image("progress/percent", path, round(100 * self.trainer.step_count / self.trainer.steps))
+        if seen:  # untrained, it is noise in every run
+            self.logger.log_image("progress/percent", path, round(100 * self.trainer.step_count / self.trainer.steps))
 
     def save(self) -> None:
         self._stop_if_diverged()

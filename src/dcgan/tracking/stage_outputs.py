@@ -149,16 +149,18 @@ def choosing_run_log(root: Path) -> AbstractContextManager[None]:
 
 
 def _log_progress(run_log: RunLog, workspace: Path, folder: Path) -> None:
-    """The images in `folder` for MLflow's slider, by percent of the training: the last one is of its end. An image
-    without a step in its name is logged as a file."""
+    """The images in `folder` for MLflow's slider, by percent of the training: the last one is of its end.
+
+    Not that of step 0: a run that failed early would have no other, and MLflow may then show that step for all runs. An
+    image without a step in its name is logged as a file.
+    """
     images = sorted((workspace / folder).glob("*.png"))
     steps = {image: int(match["step"]) for image in images if (match := IMAGE_AT_STEP.fullmatch(image.name))}
-    last = max(steps.values(), default=0) or 1
     for image in images:
-        if image in steps:
-            run_log.log_image(IMAGES, image, round(LAST_STEP * steps[image] / last))
-        else:
+        if image not in steps:
             run_log.log_file(image, str(folder))
+        elif steps[image]:
+            run_log.log_image(IMAGES, image, round(LAST_STEP * steps[image] / max(steps.values())))
 
 
 def _log_files(run_log: RunLog, workspace: Path, patterns: tuple[str, ...]) -> None:
