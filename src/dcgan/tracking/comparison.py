@@ -25,7 +25,7 @@ def comparison_view(pipeline: TrackedPipeline, created: int) -> str:
     """The value of the tag VIEW_TAG. `created`, in ms since 1970: only shown in the menu."""
     sections = [
         _section("eval", columns=3, height=240),
-        _section("progress", columns=1, height=440),
+        _section("progress", columns=1, height=420),
         _section("parameters", columns=1, height=250),
         _section("train", columns=3, height=300),
         _section("eval/details", columns=3, height=240),
