@@ -17,7 +17,7 @@ repro: .venv/ready  ## run the pipeline: download, train, sample, evaluate
 	@dcgan report
 
 test: .venv/ready  ## run the tests: about 5 minutes on 2 cores
-	pytest -n 2 --dist loadfile -m "not faults"
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults"
 
 test-faults: .venv/ready  ## run the long tests with kills, full disks and dead servers: about 10 minutes
 	pytest -s -m faults

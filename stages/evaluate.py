@@ -34,18 +34,18 @@ RESOLVED = ("seed", "images", "conditional", "device", "precision", "workers")  
 
 @exit_on_user_error
 def main() -> None:
-    params = load_params()  # torch takes seconds to import: a mistake in params.yaml is reported before
-    import torch
+    params = load_params()
+    settings = params.evaluate
+    training = training_context(params.model)
+    real = [load_split(RAW_DATA, split) for split in ("train", "test")]
+    images, labels = read_idx(SAMPLE_IMAGES), read_idx(SAMPLE_LABELS) if params.model.conditional else None
+    import torch  # these take seconds to import: a mistake in a file is reported before
 
     from dcgan.evaluation.evaluate import Digits, Settings, evaluate
     from dcgan.evaluation.feature_extractor import load_feature_extractor
 
-    settings = params.evaluate
-    training = training_context(params.model)
     torch.set_num_threads(1)  # dcgan.evaluation.threads works in parallel, so that no score depends on the cores
-    train, test = (Digits(*load_split(RAW_DATA, split)) for split in ("train", "test"))
-    labels = read_idx(SAMPLE_LABELS) if params.model.conditional else None
-    samples = Digits(read_idx(SAMPLE_IMAGES), labels)
+    train, test, samples = (Digits(*digits) for digits in (*real, (images, labels)))
     extractor = load_feature_extractor()
     cache = download_cache(root_folder()) if settings.inception else None
     result = evaluate(samples, train, test, extractor, Settings(settings.seed, settings.images, cache))

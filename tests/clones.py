@@ -10,9 +10,9 @@ import yaml
 ROOT = Path(__file__).parents[1]
 SMALL = {
     "model": {"generator_width": 4, "discriminator_width": 4, "latent_size": 8},
-    "train": {"images": 6400, "snapshots": 3, "precision": "fp32"},
-    "sample": {"count": 2000},
-    "evaluate": {"images": 500},
+    "train": {"images": 1280, "snapshots": 3, "precision": "fp32"},
+    "sample": {"count": 400},
+    "evaluate": {"images": 100},
 }
 
 

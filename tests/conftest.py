@@ -1,5 +1,6 @@
 """Fixtures used by several test modules."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from dcgan.data.mnist import FILES, file_fault
 from dcgan.support.lock import hold
 
 ROOT = Path(__file__).parents[1]
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a script started this run with `&`; child processes inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(1)  # the suite runs in two processes; more threads would only compete for the cores
 

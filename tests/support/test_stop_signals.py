@@ -71,6 +71,15 @@ def test_the_same_signal_again_ends_the_process_at_once(number, output):
         assert output in worker.stdout.read()
 
 
+def test_a_signal_that_was_ignored_from_the_start_stays_ignored():
+    ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    with started(ignoring + WORKER, "0") as worker:
+        worker.send_signal(signal.SIGINT)
+        worker.send_signal(signal.SIGINT)
+        worker.terminate()
+        assert worker.stdout.read() == "SIGTERM 143\n"
+
+
 def test_handlers_are_restored_afterwards():
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     with stop_requests() as request:
@@ -98,11 +107,11 @@ def test_the_death_of_dvc_requests_a_stop(reaped):
 
 
 def test_outside_a_stage_the_parent_may_die():
-    with started(DVC, "{}", WORKER=WORKER.replace("+ 20", "+ 3")) as shell:
+    with started(DVC, "{}", WORKER=WORKER.replace("+ 20", "+ 2")) as shell:
         shell.kill()
         assert shell.stdout.read() == "None 0\n"
 
 
 def test_a_living_dvc_requests_nothing():
-    with started(DVC, "{'DVC_STAGE': 'train'}", WORKER=WORKER.replace("+ 20", "+ 3")) as dvc:
+    with started(DVC, "{'DVC_STAGE': 'train'}", WORKER=WORKER.replace("+ 20", "+ 2")) as dvc:
         assert dvc.stdout.read() == "None 0\n"

@@ -86,7 +86,7 @@ class Stage:
 def test_a_server_that_is_down_then_up_then_killed_and_back_loses_nothing(root, server, tmp_path):
     """Down for the whole first stage; up for the second, but killed halfway and started again."""
     first = Stage(server.uri)
-    time.sleep(3)
+    wait_for(lambda: len(RunLog.open(root, first.run_log_id).logged("point")) > 300)  # 150 of each series
     first.end()
     assert first.steps > 100 and first.longest < 0.5 and first.ending < 8
     assert first.stderr.count("cannot send to") == first.stderr.count("`dcgan publish` sends the rest") == 1

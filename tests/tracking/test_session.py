@@ -65,7 +65,9 @@ def test_an_end_that_cannot_be_logged_does_not_hide_its_reason(tmp_path):
         raise ValueError("diverged")
 
 
-@pytest.mark.parametrize("error", [INTERRUPTED, UserError("full disk")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [INTERRUPTED, pytest.param(UserError("full disk"), marks=pytest.mark.faults)], ids=repr
+)
 def test_a_resumed_stage_continues_its_run_log_and_run(root, store, id_file, error):
     with pytest.raises(type(error)):
         run(root, id_file, 1, error)
@@ -102,8 +104,13 @@ def test_a_run_has_the_name_that_the_user_gave(root, id_file, monkeypatch, varia
     assert start_or_resume(root, id_file, "train").name == name
 
 
-def test_a_kill_between_id_file_and_run_log_leaves_no_second_run_log(root, id_file, monkeypatch):
-    def kill(*_, **__):
+@pytest.mark.parametrize("is_created", [False, True])
+def test_a_kill_around_the_creation_of_the_run_log_leaves_no_second_one(root, id_file, monkeypatch, is_created):
+    create = RunLog.create
+
+    def kill(*arguments, **options):
+        if is_created:
+            create(*arguments, **options).__dict__.pop("_alive").close()  # as if its process had ended
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

@@ -37,11 +37,14 @@ class StopRequest:
 def stop_requests() -> Iterator[StopRequest]:
     """Turn SIGTERM, Ctrl-C and the death of the `dvc` process into a request; repeating a signal acts at once.
 
+    A signal that the process was told to ignore stays ignored, as Ctrl-C does in a job that a script starts with `&`.
+
     A DVC killed with SIGKILL leaves its stages running. Without this check, a trainer would keep running next to the
     one that the next `dvc repro` starts.
     """
     request = StopRequest()
-    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN}
 
     def on_signal(number: int, frame: object) -> None:
         request.make(signal.Signals(number).name, 128 + number)
