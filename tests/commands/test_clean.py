@@ -108,6 +108,15 @@ def test_a_run_log_that_cannot_be_sent_after_the_cleaning_is_an_error(root, stor
     assert RunLog.open(root, dead.id).status == "KILLED"
 
 
+def test_an_old_run_log_that_a_store_it_was_begun_for_lacks_is_kept(root, store, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://down")
+    old = finished_run_log(root, "old")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    store.publish(old)
+    make_old(old)
+    assert run_clean(capsys, yes=False) == "nothing to clean\n"
+
+
 def test_runs_of_other_clones_in_the_same_store_are_left_alone(root, store, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
     living = RunLog.create(tmp_path / "other clone", "living")

@@ -73,7 +73,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes_and_points(tmp_path):
     for seen, images in expected.snapshots.items():
         assert np.array_equal(images, history.snapshots[seen])
     assert logged(run_log, "points") == logged(whole_log, "points")
-    assert logged(run_log, "image") == logged(whole_log, "image")
+    assert logged(run_log, "image") == logged(whole_log, "image") != []
 
 
 def test_a_killed_run_repeats_its_last_steps_without_logging_a_point_twice(tmp_path, monkeypatch):
