@@ -7,16 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from generators import make_generator
 from safetensors.torch import save_file
 
 from dcgan.gan.model_files import export_generator, load_network, save_network
-from dcgan.gan.networks import Discriminator, Generator
+from dcgan.gan.networks import Discriminator
 from dcgan.support.errors import UserError
-
-
-def make_generator(conditional: bool = True) -> Generator:
-    torch.manual_seed(0)
-    return Generator(16, 8, conditional, 20).eval()
 
 
 def test_a_network_is_loaded_with_its_arguments_and_weights(tmp_path):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from generators import make_generator
 from torch.nn.functional import leaky_relu
 
 from dcgan.gan.networks import Discriminator, Generator
@@ -8,10 +9,10 @@ CLUSTER_0 = torch.zeros(8, dtype=torch.int64)
 
 
 @pytest.mark.parametrize("conditional", [True, False])
+@pytest.mark.parametrize("canvas", [True, False])
 @pytest.mark.parametrize("count", [4, 8])
-def test_shapes_and_ranges(conditional, count):
-    torch.manual_seed(0)
-    generator = Generator(latent_size=16, width=8, conditional=conditional, clusters_per_class=2 if conditional else 20)
+def test_shapes_and_ranges(conditional, canvas, count):
+    generator = make_generator(conditional, clusters_per_class=2 if conditional else 20, canvas=canvas).train()
     discriminator = Discriminator(width=8, clusters=20, norm="none", minibatch_std=True)
     labels = torch.arange(count) % 10
     images = generator(50 * torch.randn(count, 16), labels)
@@ -22,8 +23,7 @@ def test_shapes_and_ranges(conditional, count):
 
 
 def test_conditional_networks_use_the_label():
-    torch.manual_seed(0)
-    generator, discriminator = Generator(16, 8, True, 10).eval(), Discriminator(8, 10, "none", False)
+    generator, discriminator = make_generator(clusters_per_class=10), Discriminator(8, 10, "none", False)
     latents = torch.randn(4, 16)
     one, two = torch.full((4,), 1), torch.full((4,), 2)
     assert not torch.equal(generator(latents, one), generator(latents, two))
@@ -32,16 +32,14 @@ def test_conditional_networks_use_the_label():
 
 
 def test_an_unconditional_generator_needs_no_label_and_ignores_one():
-    torch.manual_seed(0)
-    generator, latents = Generator(16, 8, False, 20).eval(), torch.randn(4, 16)
+    generator, latents = make_generator(conditional=False), torch.randn(4, 16)
     assert torch.equal(generator(latents), generator(latents, torch.arange(4)))
 
 
 @pytest.mark.parametrize("conditional", [True, False])
 def test_clusters_are_selected_at_the_frequencies_that_were_set(conditional):
     """Latents that differ only in their first value give one image per cluster, so the image shows the cluster."""
-    torch.manual_seed(0)
-    generator = Generator(16, 8, conditional, clusters_per_class=3 if conditional else 30).eval()
+    generator = make_generator(conditional, clusters_per_class=3 if conditional else 30)
     classes = 10 if conditional else 1
     counts = torch.tensor([5, 0, 15] * 10)  # a quarter, none and three quarters of each label
     generator.set_cluster_frequencies(counts)
@@ -111,5 +109,5 @@ def test_batch_norm_is_present_only_when_selected():
 
 
 def test_no_pooling_anywhere():
-    for network in (Generator(16, 8, True, 10), Discriminator(8, 10, "batch", True)):
+    for network in (Generator(16, 8, True, 10, True), Discriminator(8, 10, "batch", True)):
         assert not any("Pool" in type(module).__name__ for module in network.modules())

@@ -8,6 +8,7 @@ from dcgan.params import ModelParams, TrainParams
 MODEL = ModelParams(
     conditional=True,
     clusters_per_class=2,
+    canvas=True,
     latent_size=8,
     generator_width=8,
     discriminator_width=8,
@@ -149,7 +150,7 @@ def test_the_generator_uses_the_cluster_frequencies_of_the_data():
     trainer = make_trainer()
     counted = torch.bincount(trainer.clusters, minlength=20).view(10, 2)
     below = torch.special.ndtr(trainer.calibrated_ema_generator().bounds)[:, 0]
-    assert torch.allclose(below, counted[:, 0] / counted.sum(dim=1), atol=1e-5)
+    assert torch.allclose(below, counted[:, 0] / counted.sum(dim=1), atol=1e-3)  # float16
     assert (below != 0.5).any()  # equal frequencies would prove nothing
 
 
