@@ -13,6 +13,7 @@ repro: .venv/ready  ## run the pipeline: download, train, sample, evaluate
 	@git config user.email >/dev/null || echo "note: git user.email is not set, and dvc exp run --queue needs it (git config user.email ...)"
 	@dcgan params
 	@dvc repro
+	-@dcgan publish --workspace
 	@dcgan report
 
 test: .venv/ready  ## run the tests: about 5 minutes on 2 cores

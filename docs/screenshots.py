@@ -1,13 +1,15 @@
-"""Screenshots of MLflow for the README, taken with headless Chromium (on Debian: apt-get install chromium).
+"""Screenshots of MLflow for the docs, taken with headless Chromium (on Debian: apt-get install chromium).
 
-    make screenshots        from the repository's root, with two or more runs in the store
+    make screenshots        from the repository's root, with two or more finished runs and a failed one in the store
 
-Chromium is controlled over its DevTools protocol, to type a search and close a panel before each screenshot.
+They show the page that `dcgan ui` prints the address of, and that of a run that failed. Chromium is controlled over its
+DevTools protocol, to close the assistant that MLflow opens on a first visit, and to wait for the charts.
 """
 
 import asyncio
 import base64
 import contextlib
+import io
 import json
 import re
 import shutil
@@ -18,16 +20,21 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
+from PIL import Image
 
 IMAGES = Path("docs/images")
 PORT = 5055
-WIDTH, HEIGHT = 1500, 1250
+WIDTH, HEIGHT = 1500, 1300
 WAIT_S = 60
-CHARTS = (
-    "relative_fid|eval/recall|eval/cas|train/loss|train/acc_real"  # MLflow's chart search takes regular expressions
-)
-CLOSE_PLOTS = "[...document.querySelectorAll('[role=button]')].find(e => e.innerText == 'Visualizations')?.click()"
 CLOSE_ASSISTANT = 'document.querySelector(\'[data-component-id*="assistant"][data-component-id*="close"]\')?.click()'
+IMAGES_ARE_SHOWN = "document.querySelectorAll('img[src*=get-artifact]').length > 1"
+BARS_ARE_SHOWN = "document.querySelectorAll('.bars path').length > 3"
+IMAGE_CHART = """
+    [...document.querySelectorAll('[data-testid=experiment-view-compare-runs-card]')]
+        .find(card => card.querySelector('img[src*=get-artifact]'))
+"""
+SHOW_IMAGE_CHART = f"({IMAGE_CHART}).scrollIntoView({{block: 'center'}})"
+BOX_OF_IMAGE_CHART = f"(box => [box.x, box.y, box.width, box.height])(({IMAGE_CHART}).getBoundingClientRect())"
 
 
 @contextlib.contextmanager
@@ -74,10 +81,13 @@ class Page:
         await self.call("Page.navigate", url="about:blank")  # a new fragment alone would not load the page
         await self.call("Page.navigate", url=address)
 
-    async def screenshot(self, path: Path) -> None:
+    async def screenshot(self, path: Path, box: list[float] | None = None) -> None:
+        """Of the window, or of a part of it: left, top, width and height in pixels."""
         await asyncio.sleep(4)  # charts are drawn after the page has loaded
-        result = await self.call("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(result["data"]))
+        clip = {"clip": dict(zip(("x", "y", "width", "height", "scale"), [*box, 1], strict=True))} if box else {}
+        result = await self.call("Page.captureScreenshot", format="png", **clip)
+        with Image.open(io.BytesIO(base64.b64decode(result["data"]))) as image:
+            image.convert("RGB").quantize(128).save(path, optimize=True)  # half the size, and looks the same
         print(path)
 
 
@@ -102,25 +112,30 @@ async def browser() -> AsyncIterator[Page]:
             await chromium.wait()
 
 
+async def failed_run(base: str, experiment: str) -> str:
+    """The id of the newest run that failed."""
+    query = {"experiment_ids": [experiment], "filter": "attributes.status = 'FAILED'", "max_results": 1}
+    search = f"{base}/api/2.0/mlflow/runs/search"
+    async with aiohttp.ClientSession() as session, session.post(search, json=query) as answer:
+        runs = (await answer.json()).get("runs")
+    if not runs:
+        sys.exit("error: no run has failed; make one: dvc exp run --temp -S train.learning_rate=0.9")
+    return runs[0]["info"]["run_id"]
+
+
 async def take_screenshots(address: str) -> None:
     base, experiment = re.match(r"(.*)/#/experiments/(\d+)/", address).groups()
-    async with aiohttp.ClientSession() as session:
-        query = {"experiment_ids": [experiment]}
-        async with session.post(f"{base}/api/2.0/mlflow/runs/search", json=query) as answer:
-            runs = [run["info"]["run_id"] for run in (await answer.json())["runs"]]
+    run_id = await failed_run(base, experiment)
     async with browser() as page:
         await page.open(address)
-        search = "document.querySelector('input[placeholder=\"Search metric charts\"]')"
-        await page.wait_for(search)
+        await page.wait_for(f"{IMAGES_ARE_SHOWN} && {BARS_ARE_SHOWN}")
         await page.run(CLOSE_ASSISTANT)
-        await page.run(f"{search}.focus()")
-        await page.call("Input.insertText", text=CHARTS)
         await page.screenshot(IMAGES / "mlflow_compare.png")
-        await page.open(f"{base}/#/compare-runs?runs={json.dumps(runs)}&experiments={json.dumps([experiment])}")
-        await page.wait_for("document.body.innerText.includes('Show diff only')")
-        await page.run(CLOSE_PLOTS)
-        await page.run("document.querySelector('[role=switch]').click()")  # show diff only
-        await page.screenshot(IMAGES / "mlflow_parameters.png")
+        await page.run(SHOW_IMAGE_CHART)
+        await page.screenshot(IMAGES / "mlflow_images.png", await page.run(BOX_OF_IMAGE_CHART))
+        await page.open(f"{base}/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning")
+        await page.wait_for("document.body.innerText.includes('Ended early')")
+        await page.screenshot(IMAGES / "mlflow_failed.png", [0, 0, WIDTH, 700])
 
 
 if __name__ == "__main__":

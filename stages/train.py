@@ -1,6 +1,5 @@
 """Stage train: trains the DCGAN; writes its networks, training curves and figures."""
 
-import os
 from pathlib import Path
 
 from dcgan.data.mnist import load_split
@@ -9,7 +8,7 @@ from dcgan.params import load_params
 from dcgan.paths import RAW_DATA, local_state, root_folder
 from dcgan.support.errors import exit_on_user_error
 from dcgan.tracked_outputs import PIPELINE
-from dcgan.tracking.provenance import environment_tags
+from dcgan.tracking.provenance import log_environment
 from dcgan.tracking.session import start_or_resume, tracked
 from dcgan.tracking.stage_outputs import log_training, log_training_parameters
 
@@ -42,10 +41,9 @@ def main() -> None:
             "precision": precision,
             "workers": trainer.workers,
         }
-        name = os.environ.get("DVC_EXP_NAME") or f"train-{fingerprint[:6]}"
-        run_log = start_or_resume(root, session.run_log_id_file, name)
+        run_log = start_or_resume(root, session.run_log_id_file, f"train-{fingerprint[:6]}")
         if not session.is_finished:
-            run_log.log_tags(environment_tags() | machine | {"precision": precision, "workers": trainer.workers})
+            log_environment(run_log, session.folder, machine | resolved)
         log_training_parameters(PIPELINE, run_log, params.model_dump())
         with tracked(root, run_log):
             history = run_training(trainer, session.folder, run_log, session.stop)

@@ -37,9 +37,18 @@ PIPELINE = TrackedPipeline(
     curves=CURVES,
     curves_step="images",  # not "step": runs with different batch sizes stay comparable
     curves_ignored=("step",),
+    compared_curves=("loss_d", "loss_g", "acc_real"),
+    compared_params=(
+        "model.generator_width",
+        "train.images",
+        "train.learning_rate",
+        "train.r1_gamma",
+    ),
     progress=SNAPSHOTS,
     dataset=RAW_DATA / "train-images-idx3-ubyte",
     dataset_name="MNIST",
     scores=SCORES_FILE,
-    scores_ignored=("*_real",),  # scores of real data are the same in every run
+    headline=("relative_fid", "recall", "cas"),
+    scores_ignored=("*_real", "kid"),  # scores of real data are the same in every run; kid_x1000 is kid
+    protocol_tags=("version", "features_sha256"),  # runs with other values have scores on another scale
 )

@@ -10,7 +10,9 @@ from mlflow.entities import Run
 from tracking.helpers import find_run
 
 from dcgan.commands import clean
+from dcgan.paths import GENERATOR
 from dcgan.support.errors import UserError
+from dcgan.support.files import sha256, write_atomic
 from dcgan.support.lock import hold
 from dcgan.tracking.locations import clone_id
 from dcgan.tracking.run_log import RunLog
@@ -81,6 +83,38 @@ def test_an_old_run_log_that_is_unsent_or_needed_by_a_child_is_kept(root, store,
     make_old(child)
     shown = run_clean(capsys, yes=False)
     assert child.id in shown and unsent.id not in shown
+
+
+def test_the_run_log_of_the_model_in_the_workspace_is_kept(root, store, workspace, capsys):
+    write_atomic(workspace / GENERATOR, b"weights")
+    run_log = RunLog.create(root, "training")
+    run_log.log_tags({"model.sha256": sha256(workspace / GENERATOR)})
+    run_log.finish("FINISHED")
+    store.publish(run_log)
+    make_old(run_log)
+    assert run_clean(capsys, yes=False) == "nothing to clean\n"
+    write_atomic(workspace / GENERATOR, b"weights of another training")
+    assert run_log.id in run_clean(capsys, yes=False)
+
+
+def test_a_run_log_that_cannot_be_sent_after_the_cleaning_is_an_error(root, store, workspace, capsys):
+    dead = RunLog.create(root, "dead")
+    (workspace / "a.txt").touch()
+    dead.log_file(workspace / "a.txt")
+    shutil.rmtree(dead.folder / "files")
+    dead.__dict__.pop("_alive").close()  # as if its process had ended
+    assert clean.run(argparse.Namespace(yes=True)) == UserError.exit_code
+    assert "a.txt is missing or unreadable" in capsys.readouterr().err
+    assert RunLog.open(root, dead.id).status == "KILLED"
+
+
+def test_an_old_run_log_that_a_store_it_was_begun_for_lacks_is_kept(root, store, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://down")
+    old = finished_run_log(root, "old")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    store.publish(old)
+    make_old(old)
+    assert run_clean(capsys, yes=False) == "nothing to clean\n"
 
 
 def test_runs_of_other_clones_in_the_same_store_are_left_alone(root, store, tmp_path, monkeypatch, capsys):

@@ -41,7 +41,9 @@ def test_it_serves_the_right_store_prints_the_page_and_ends_with_its_server(root
     try:
         line = next(line for line in page.stdout if "http" in line)
         expected = f"http://127.0.0.1:{port}/#/experiments/{store.experiment_id}/runs"
-        assert f"{expected}?workflowType=machine_learning&compareRunsMode=CHART" in line
+        query = "workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey=comparison"
+        assert f"{expected}?{query}" in line
+        assert "mlflow.sharedViewState.comparison" in store.client.get_experiment(store.experiment_id).tags
         assert find_run(Store(f"http://127.0.0.1:{port}"), run_log).info.run_name == "to be seen"
         processes = [psutil.Process(page.pid), *psutil.Process(page.pid).children(recursive=True)]
         commands = [" ".join(process.cmdline()) for process in processes]

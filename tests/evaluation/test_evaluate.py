@@ -202,6 +202,8 @@ class TestEvaluate:
         plain = evaluate(Digits(samples.images, None), *mnist, load_feature_extractor(), Settings(seed=5, count=COUNT))
         assert not {"label_accuracy", "label_accuracy_real", "cas", "cas_real"} & set(plain.scores)
         assert "cas" not in plain.protocol
+        gated = [score for score in SCORES if score.gate]  # a gated score that is missing stops `dcgan check`
+        assert all((score.key in plain.scores) != score.gate.needs_labels for score in gated)
         unchanged = set(plain.scores) - {"class_balance"}
         assert {key: plain.scores[key] for key in unchanged} == {
             key: found.scores[key] for key in unchanged

@@ -84,7 +84,7 @@ def test_batch_norm_in_the_discriminator_sees_real_and_generated_images_apart(wo
     trainer = make_trainer({"discriminator_norm": "batch"}, workers=workers, r1_gamma=0.0)
     for _ in range(3):
         expected, _, _ = step_by_hand(trainer, 0.0)
-        assert error(trainer._last[1], expected) < 1e-4  # one batch of both: 0.8
+        assert error(trainer._last[1], expected) < 0.01  # one batch of both: 0.8; a unit that rounds to 0: 3e-4
 
 
 @pytest.mark.parametrize("factor", [0, 0.5, 2])
@@ -99,7 +99,7 @@ def test_without_a_penalty_its_gradient_is_never_computed(monkeypatch):
     monkeypatch.setattr("dcgan.gan.trainer.r1_penalty", None)  # a call would raise
     trainer = make_trainer(r1_gamma=0.0, r1_every=1)
     trainer.step()
-    assert trainer.pop_window()["r1"] == 0
+    assert "r1" not in trainer.pop_window()
 
 
 def test_every_step_has_fresh_latents_and_the_images_of_its_turn():
@@ -130,6 +130,7 @@ def test_an_epoch_contains_every_image_once_and_drops_no_remainder():
     for epoch in range(5):
         assert torch.equal(shown[epoch * 96 : (epoch + 1) * 96].sort().values, torch.arange(96))
     assert not torch.equal(shown[:96], shown[96:192])
+    assert not torch.equal(shown[:20], make_trainer(images=96 * 5, batch_size=20, seed=2)._next_indices())
 
 
 def test_each_update_moves_its_own_network_only(monkeypatch):
@@ -258,7 +259,7 @@ def test_series_are_means_over_the_steps_of_a_window_and_r1_over_the_penalized_o
             assert values[name] == pytest.approx(sum(row[name] for row in expected) / steps, rel=1e-4), name
         penalties = [row["r1"] for row in expected if row["penalized"]]
         assert len(penalties) == penalized
-        assert values["r1"] == pytest.approx(sum(penalties) / max(penalized, 1), rel=1e-4)
+        assert values.get("r1") == (pytest.approx(sum(penalties) / penalized, rel=1e-4) if penalized else None)
 
 
 @pytest.mark.parametrize(("bias", "real", "fake"), [(100.0, 1.0, 0.0), (-100.0, 0.0, 1.0)])

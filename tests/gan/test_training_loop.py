@@ -1,5 +1,7 @@
 """The run around the trainer: logging, resuming, warnings, stopping."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -71,7 +73,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes_and_points(tmp_path):
     for seen, images in expected.snapshots.items():
         assert np.array_equal(images, history.snapshots[seen])
     assert logged(run_log, "points") == logged(whole_log, "points")
-    assert logged(run_log, "image") == logged(whole_log, "image")
+    assert logged(run_log, "image") == logged(whole_log, "image") != []
 
 
 def test_a_killed_run_repeats_its_last_steps_without_logging_a_point_twice(tmp_path, monkeypatch):
@@ -94,6 +96,24 @@ def test_a_killed_run_repeats_its_last_steps_without_logging_a_point_twice(tmp_p
     run(tmp_path, make_trainer(), run_log)
     steps = [step for series, step in logged(run_log, "points") if series == "train/loss_d"]
     assert steps == list(range(16, 641, 16))
+
+
+def test_checkpoints_take_at_most_one_percent_of_the_time_on_a_slow_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_loop, "CHECKPOINT_TIME_FRACTION", 0.01)
+    monkeypatch.setattr(training_loop, "save_checkpoint", lambda *_: time.sleep(0.1))
+    loop = training_loop._TrainingRun(make_trainer(), tmp_path, RunLog.create(tmp_path, "test"))
+    loop.save()
+    assert loop.checkpoint_due - time.monotonic() > 5  # 10, unless this line came late
+
+
+def test_a_resumed_run_keeps_its_warnings_and_does_not_repeat_them(tmp_path, capsys):
+    loops = [training_loop._TrainingRun(make_trainer(), tmp_path, RunLog.create(tmp_path, "test")) for _ in range(2)]
+    loops[0]._warn("the generator has collapsed")
+    loops[0].save()
+    loops[1].resume()
+    loops[1]._warn("the generator has collapsed")
+    assert loops[1].history.warnings == ["the generator has collapsed"]
+    assert capsys.readouterr().err.count("warning:") == 1
 
 
 @pytest.mark.parametrize("log_points", [200, 1])

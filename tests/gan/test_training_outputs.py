@@ -72,6 +72,18 @@ def test_metrics_and_figures_are_written_the_same_again(trained, written, tmp_pa
         assert np.asarray(animation.convert("L"))[0, 0] == 0  # snapshots in the order of the images seen
 
 
+def test_a_row_without_r1_has_an_empty_cell_and_does_not_count_in_its_mean(trained, tmp_path):
+    """The penalty is computed every few steps, and log windows can be shorter."""
+    trainer, history = trained
+    rows = [{"step": 1, "images": 16, "loss_d": 1.0, "loss_g": 1.0, "acc_real": 0.5, "acc_fake": 0.5, "r1": 0.5}]
+    rows = [row | {"grad_norm_d": 1.0, "grad_norm_g": 1.0, "variety": 1.0} for row in rows]
+    rows += [{key: value for key, value in (rows[0] | {"step": 2, "images": 32}).items() if key != "r1"}]
+    write_training_metrics(trainer, replace(history, rows=rows), {}, tmp_path)
+    with open(tmp_path / "metrics/curves.csv", newline="") as stream:
+        assert [row["r1"] for row in csv.DictReader(stream)] == ["0.5", ""]
+    assert training_summary(trainer, replace(history, rows=rows * 10))["r1"] == 0.5
+
+
 def test_untrained_trained_and_real_digits_stand_side_by_side(trained, written):
     untrained, final, real = parts_of(read_png(written / "metrics/training/untrained_trained_real.png"), 3)
     assert (untrained == 0).all() and (final == 320 % 256).all()

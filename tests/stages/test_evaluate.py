@@ -113,7 +113,7 @@ def test_a_training_of_another_version_is_refused_before_anything_is_computed(fo
 def test_it_logs_the_scores_to_the_run_log_of_the_training(folder):
     (run_log,) = RunLog.all(folder)
     scores = json.loads((folder / "metrics" / "evaluate.json").read_text())
-    assert run_log.value("point", "eval/fid", 0) == scores["fid"]
+    assert run_log.value("point", "eval/details/fid", 0) == scores["fid"]
 
 
 def test_a_missing_input_is_one_line_and_exit_code_2(folder, tmp_path):

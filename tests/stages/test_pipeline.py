@@ -12,7 +12,7 @@ from clones import change_params, make_clone, results, run
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory, mnist_dir) -> tuple[Path, str]:
-    """A clone in which `dvc repro` ran once, and what it printed."""
+    """A clone in which `dvc repro` ran once and its results were committed, and what it printed."""
     folder = make_clone(tmp_path_factory.mktemp("pipeline"), mnist_dir)
     done = run(folder, "dvc", "repro")
     run(folder, "git", "add", "-A")
@@ -41,6 +41,16 @@ def test_every_stage_ran_and_wrote_its_outputs(pipeline):
         assert (folder / name).stat().st_size > 0, name
 
 
+def test_git_gets_the_metrics_and_dvc_everything_else_that_the_stages_write(pipeline):
+    folder, _ = pipeline
+    committed = set(run(folder, "git", "diff", "--name-only", "HEAD~1").stdout.split())
+    assert {name for name in committed if not name.endswith(".gitignore")} == {
+        "dvc.lock",
+        "metrics/train.json",
+        "metrics/evaluate.json",
+    }
+
+
 def test_the_scores_are_plausible_and_come_with_their_protocol(pipeline):
     folder, _ = pipeline
     scores = json.loads((folder / "metrics/evaluate.json").read_text())
@@ -61,7 +71,8 @@ def test_mlflow_has_one_run_with_everything(pipeline):
     assert run_["status"] == "FINISHED"
     assert run_["params"]["train.images"] == "1280"
     assert run_["metrics"]["eval/relative_fid"] > 1
-    assert {"train/loss_g", "train/acc_real", "train/variety", "eval/fid", "eval/kid_x1000"} <= run_["metrics"].keys()
+    names = {"train/loss_g", "train/acc_real", "train/variety", "eval/recall", "eval/details/kid_x1000"}
+    assert names <= run_["metrics"].keys()
     assert {"git.commit", "version.torch", "precision", "device"} <= run_["tags"].keys()
     assert run_["points"] == 20  # a run of 20 steps has 20 log windows
     assert {"models", "samples", "metrics", "images"} <= set(run_["artifacts"])

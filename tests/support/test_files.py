@@ -7,15 +7,17 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from clones import ROOT, run
 from dvc.utils.serialize import load_yaml
 
 from dcgan.support.errors import UserError
-from dcgan.support.files import read_json, read_yaml, sha256, write_atomic, write_json
+from dcgan.support.files import hard_link, read_json, read_yaml, sha256, write_atomic, write_json
 
 
 @contextmanager
@@ -44,6 +46,31 @@ def test_full_disk_keeps_the_old_file_and_leaves_no_partial_one(tmp_path):
         write_atomic(path, bytes(5000))
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_hard_link_replaces_the_target_and_leaves_nothing_else(tmp_path):
+    source, target = tmp_path / "a/file", tmp_path / "b/c/file"
+    write_atomic(source, b"new")
+    write_atomic(target, b"old")
+    for _ in range(2):
+        hard_link(source, target)
+        assert target.samefile(source) and target.read_bytes() == b"new"
+        assert [path.name for path in sorted(tmp_path.rglob("*")) if path.is_file()] == ["file", "file"]
+    write_atomic(source, b"newer")  # replaces the file, so that the link keeps its content
+    assert target.read_bytes() == b"new"
+
+
+def test_a_hard_link_to_another_file_system_is_refused_and_the_target_kept(tmp_path):
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("one file system")
+    write_atomic(tmp_path / "file", b"old")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        write_atomic(Path(folder) / "file", b"new")
+        with pytest.raises(OSError, match="cross-device"):
+            hard_link(Path(folder) / "file", tmp_path / "file")
+        assert [path.name for path in Path(folder).iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"old"
 
 
 def test_folder_that_cannot_be_created_is_one_clear_line(tmp_path):

@@ -15,7 +15,8 @@ from dcgan.tracking.mlflow_store import Store
 def root(tmp_path, monkeypatch) -> Path:
     """An empty repository folder that local state and store belong to."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_NAME"):
+        monkeypatch.delenv(variable, raising=False)
     (tmp_path / "root").mkdir()
     return tmp_path / "root"
 

@@ -28,7 +28,7 @@ PARAMS = {
 }
 STEPS = 200
 SERIES = ("train/loss_g", "train/loss_d", "train/acc_real")
-IMAGE_STEPS = (0, 64, 128)
+IMAGE_STEPS = (50, 75, 100)
 
 
 # ---- a workspace ----
@@ -41,7 +41,9 @@ def write_workspace(folder: Path, model: bytes = b"weights", fid: float = 1.5) -
         "models/discriminator.safetensors": b"critic",
         "metrics/train.json": b"{}",
         "metrics/curves.csv": b"step,images,loss_g,x\n1,64,0.5,1\n2,128,nan,0.25\n",
-        "metrics/evaluate.json": json.dumps({"fid": fid, "kid_x1000": 2, "protocol": {"n": 10}}).encode(),
+        "metrics/evaluate.json": json.dumps(
+            {"fid": fid, "kid_x1000": 2, "recall": 0.5, "protocol": {"version": 2}}
+        ).encode(),
         "samples/images-idx3-ubyte": b"digits",
     }
     for name, content in outputs.items():
@@ -83,7 +85,7 @@ def make_run_log(root: Path, workspace: Path, steps: int = STEPS) -> RunLog:
     for step in range(steps):
         run_log.log_points(dict.fromkeys(SERIES, step / 7), step)
     for image in sorted((workspace / "metrics/progress").glob("*.png")):
-        run_log.log_image("progress", image, int(image.stem[-6:]))
+        run_log.log_image("progress/percent", image, int(image.stem[-6:]))
     run_log.log_file(workspace / "models/generator.safetensors", "models")
     run_log.log_dataset("MNIST", "ab" * 32, "data/raw", "training")
     run_log.log_params(PARAMS)
@@ -106,7 +108,7 @@ def check_complete(store: Store, run_log: RunLog, steps: int = STEPS) -> None:
     run = find_run(store, run_log)
     for key in SERIES:
         assert [point[:2] for point in history(store, run, key)] == [(step, step / 7) for step in range(steps)]
-    assert store.images(run.info.run_id) == {("image", "progress", step) for step in IMAGE_STEPS}
+    assert store.images(run.info.run_id) == {("image", "progress/percent", step) for step in IMAGE_STEPS}
     images = store.client.list_artifacts(run.info.run_id, "images")
     assert len(images) == 2 * len(IMAGE_STEPS)  # each with its thumbnail
     models = store.client.list_artifacts(run.info.run_id, "models")
@@ -122,8 +124,8 @@ def check_restored_run(store: Store, workspace: Path) -> int:
     assert run.info.status == "FINISHED"
     for key in ("train/loss_g", "train/x"):
         assert [point[0] for point in history(store, run, key)] == [64, 128], key
-    assert [point[:2] for point in history(store, run, "eval/fid")] == [(0, 1.5)]
-    assert store.images(run.info.run_id) == {("image", "progress", step) for step in IMAGE_STEPS}
+    assert [point[:2] for point in history(store, run, "eval/details/fid")] == [(0, 1.5)]
+    assert store.images(run.info.run_id) == {("image", "progress/percent", step) for step in IMAGE_STEPS}
     assert len(store.client.list_artifacts(run.info.run_id, "images")) == 2 * len(IMAGE_STEPS)
     assert run.data.params["train.seed"] == "1"
     return len(runs)

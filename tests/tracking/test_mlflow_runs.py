@@ -90,7 +90,7 @@ def test_everything_is_sent_to_the_run_that_is_kept(root, store, tmp_path):
     (run,) = active_runs(store)
     for key in SERIES:
         assert len(history(store, run, key)) == 200
-    assert store.images(run.info.run_id) == {("image", "progress", step) for step in IMAGE_STEPS}
+    assert store.images(run.info.run_id) == {("image", "progress/percent", step) for step in IMAGE_STEPS}
 
 
 def test_a_run_closed_while_it_is_being_sent_to_is_left_for_the_one_that_is_kept(root, store, monkeypatch):

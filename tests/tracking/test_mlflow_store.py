@@ -1,10 +1,13 @@
 """Sending run logs to a real SQLite store, and processes that do it at the same time or are killed."""
 
+import errno
 import json
+import os
 import random
 import re
 import shutil
 import sqlite3
+import stat
 import time
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from tracking.helpers import (
 )
 
 from dcgan.support.errors import UserError
+from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking.locations import store_uri
 from dcgan.tracking.mlflow_store import STORE_ERRORS, Store
 from dcgan.tracking.run_log import RunLog
@@ -46,6 +50,30 @@ def test_sending_twice_adds_nothing(root, store, tmp_path):
     assert after.info.artifact_uri.startswith((root / "mlartifacts").as_uri())
     artifact = store.client.download_artifacts(after.info.run_id, "models/generator.safetensors", str(tmp_path))
     assert Path(artifact).read_bytes() == b"weights"
+
+
+def test_run_log_and_local_store_share_files(root, store, tmp_path, monkeypatch):
+    """One file on the disk, which no process may write to; a copy where links are impossible."""
+    write_image(tmp_path / "grid.png", 7)
+    run_log = RunLog.create(root, "run")
+    run_log.log_file(tmp_path / "grid.png", "samples")
+    run_log.log_image("a/b", tmp_path / "grid.png", 64)
+    store.publish(run_log)
+    (kept,) = run_log.folder.glob("files/*/grid.png")
+    artifacts = root / "mlartifacts" / find_run(store, run_log).info.run_id / "artifacts"
+    (image,) = artifacts.glob("images/*.png")
+    assert kept.samefile(artifacts / "samples/grid.png") and kept.samefile(image)
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o444
+    shutil.rmtree(artifacts)
+
+    def refuse(*_):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "link", refuse)
+    next(run_log.folder.glob("sent-*.json")).unlink()
+    store.publish(run_log)
+    for path in (artifacts / "samples/grid.png", image):
+        assert path.read_bytes() == kept.read_bytes() and not kept.samefile(path)
 
 
 def test_images_are_named_as_mlflow_names_its_own(root, store, tmp_path):
@@ -105,6 +133,36 @@ def test_a_run_deleted_in_the_store_stays_deleted_and_a_new_store_gets_everythin
     new_store = Store(f"sqlite:///{root}/other.db")
     assert new_store.publish(run_log) == run_log.size()
     assert [point[0] for point in history(new_store, find_run(new_store, run_log), "a")] == [1, 2]
+
+
+def test_the_experiment_can_be_named_and_each_gets_its_own_runs(root, store, monkeypatch):
+    run_log = RunLog.create(root, "run")
+    store.publish(run_log)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    assert unsent_run_logs(root, store.uri) == [run_log.folder]
+    mine = Store(store.uri)
+    assert mine.publish(run_log) == run_log.size()
+    experiment = store.client.get_experiment_by_name("mine")
+    assert find_run(mine, run_log).info.experiment_id == experiment.experiment_id != store.experiment_id
+    assert experiment.artifact_location == (root / "mlartifacts").as_uri()
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+    assert unsent_run_logs(root, store.uri) == []
+
+
+def test_the_comparison_shows_headline_scores_images_and_differing_parameters(store, monkeypatch):
+    """In the format of MLflow's own saved views, which docs/screenshots.py opens in a browser."""
+    store.save_comparison(PIPELINE)
+    saved = json.loads(store.client.get_experiment(store.experiment_id).tags["mlflow.sharedViewState.comparison"])
+    state = json.loads(saved["state"])
+    assert [section["uuid"] for section in state["compareRunSections"]][:2] == ["eval", "progress"]
+    charts = state["compareRunCharts"]
+    assert {chart["metricSectionId"] for chart in charts} < {section["uuid"] for section in state["compareRunSections"]}
+    assert [chart["metricKey"] for chart in charts[:3]] == ["eval/relative_fid", "eval/recall", "eval/cas"]
+    (images,) = [chart for chart in charts if chart["type"] == "IMAGE"]
+    assert (images["imageKeys"], images["step"], images["showRunParams"]) == (["progress/percent"], 100, False)
+    assert len({chart["uuid"] for chart in charts}) == len(charts)
+    monkeypatch.setattr(store.client, "set_experiment_tag", None)  # a call would raise, as for who may only read
+    store.save_comparison(PIPELINE)
 
 
 @pytest.mark.parametrize("slices", [1, 2, 4])

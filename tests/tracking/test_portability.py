@@ -25,11 +25,15 @@ FLOWERS = TrackedPipeline(
     curves=Path("out/history.csv"),
     curves_step="epoch",
     curves_ignored=("seconds",),
+    compared_curves=("loss",),
+    compared_params=("network.depth",),
     progress=Path("out/filters"),
     dataset=Path("flowers/train.zip"),
     dataset_name="Flowers",
     scores=Path("results/accuracy.json"),
+    headline=("top1",),
     scores_ignored=("chance",),
+    protocol_tags=(),
 )
 FLOWER_PARAMS = {"network": {"depth": 3}, "optimizer": {"name": "sgd"}, "test": {"crop": 224}, "page": {"color": "red"}}
 
@@ -63,7 +67,7 @@ def check_flowers_run(store, run_log: RunLog) -> None:
     assert run.data.params == {"network.depth": "3", "optimizer.name": "sgd", "test.crop": "224"}
     assert set(run.data.metrics) == {"train/loss", "eval/top1"}
     assert [point[:2] for point in history(store, run, "train/loss")] == [(1, 0.9), (2, 0.4)]
-    assert store.images(run.info.run_id) == {("image", "progress", 2)}
+    assert store.images(run.info.run_id) == {("image", "progress/percent", 100)}
     assert {item.path for item in store.client.list_artifacts(run.info.run_id)} == {"images", "out", "results"}
     assert [data.dataset.name for data in run.inputs.dataset_inputs] == ["Flowers"]
 

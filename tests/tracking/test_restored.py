@@ -26,7 +26,7 @@ def test_logging_that_was_interrupted_is_completed(root, tmp_path, monkeypatch):
     (run_log,) = RunLog.all(root)
     assert run_log.status == "FINISHED"
     assert len(run_log.logged("image")) == 3
-    assert run_log.value("point", "eval/fid", 0) == 1.5
+    assert run_log.value("point", "eval/details/fid", 0) == 1.5
 
 
 def test_parameters_come_from_dvc_lock(root, tmp_path):
@@ -61,7 +61,7 @@ def test_scores_of_another_model_are_left_out(root, tmp_path):
     lock = json.loads((workspace / "dvc.lock").read_text())
     lock["stages"]["evaluate"]["deps"][0]["md5"] = "0" * 32
     (workspace / "dvc.lock").write_text(json.dumps(lock))
-    assert log_restored(PIPELINE, root, workspace).value("point", "eval/fid", 0) is None
+    assert log_restored(PIPELINE, root, workspace).value("point", "eval/details/fid", 0) is None
 
 
 def test_without_a_model_there_is_nothing_to_log(root, tmp_path):

@@ -1,5 +1,6 @@
 """The sending process next to a real stage, with a real `mlflow server` that is killed and started again."""
 
+import argparse
 import contextlib
 import os
 import random
@@ -186,7 +187,7 @@ def test_a_server_that_creates_runs_slowly_makes_no_twins(root, server, seconds)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
             patch.chdir(root)
-            assert publish.run(None) == 0
+            assert publish.run(argparse.Namespace(workspace=False)) == 0
         time.sleep(60)
     (run,) = store.runs.search(f"tags.`dcgan.run_log` = '{stage.run_log_id}'")
     assert (run.info.status, run.info.lifecycle_stage) == ("FINISHED", "active")

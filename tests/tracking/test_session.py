@@ -87,6 +87,23 @@ def test_a_resumed_stage_continues_its_run_log_and_run(root, store, id_file, err
     assert "Ended early" not in sent.data.tags["mlflow.note.content"]
 
 
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        ({}, "train"),
+        ({"DVC_EXP_NAME": "wide"}, "wide"),
+        ({"DVC_EXP_NAME": "wide", "MLFLOW_RUN_NAME": "mine"}, "mine"),
+    ],
+    ids=str,
+)
+def test_a_run_has_the_name_that_the_user_gave(root, id_file, monkeypatch, variables, name):
+    for variable in ("DVC_EXP_NAME", "MLFLOW_RUN_NAME"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert start_or_resume(root, id_file, "train").name == name
+
+
 @pytest.mark.parametrize("is_created", [False, True])
 def test_a_kill_around_the_creation_of_the_run_log_leaves_no_second_one(root, id_file, monkeypatch, is_created):
     create = RunLog.create

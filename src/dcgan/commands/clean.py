@@ -19,7 +19,7 @@ from dcgan.tracking.description import log_end
 from dcgan.tracking.locations import clone_id, redact_password, run_logs_folder, sqlite_path, store_uri
 from dcgan.tracking.names import CLONE_TAG, RUN_LOG_TAG
 from dcgan.tracking.run_log import FINAL, RunLog, damaged_run_logs
-from dcgan.tracking.sent import unsent_run_logs
+from dcgan.tracking.sent import is_pending_anywhere, pending_run_logs, unsent_run_logs
 
 OLD_DAYS = 7
 
@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
     if not items:
         print("nothing to clean")
     elif args.yes:
-        unsent = set(unsent_run_logs(root, uri))
-        not_sent = publish_all([run_log for run_log in RunLog.all(root) if run_log.folder in unsent], uri)[1]
+        pending = set(pending_run_logs(root, uri))
+        not_sent = publish_all([run_log for run_log in RunLog.all(root) if run_log.folder in pending], uri)[1]
         report(not_sent)
         problems += not_sent
     else:
@@ -106,7 +106,8 @@ def checkpoints(root: Path) -> list[Item]:
 
 
 def old_run_logs(root: Path, uri: str, workspace: Path) -> list[Item]:
-    """Finished run logs that the store has in full, unchanged for a week, and not of the model in the workspace."""
+    """Finished run logs that this store and those they were begun for have in full, unchanged for a week, and not of
+    the model in the workspace."""
     generator = workspace / GENERATOR
     model = sha256(generator) if generator.exists() else None
     unsent = set(unsent_run_logs(root, uri))
@@ -116,6 +117,7 @@ def old_run_logs(root: Path, uri: str, workspace: Path) -> list[Item]:
         for run_log in run_logs
         if run_log.status in FINAL
         and run_log.folder not in unsent
+        and not is_pending_anywhere(run_log.folder)
         and (model is None or run_log.tags.get("model.sha256") != model)
         and age_days(run_log.folder / "events.jsonl") > OLD_DAYS
     }

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workspace",
+        action="store_true",
+        help="only the results in this folder, for instance after DVC took them from its cache",
+    )
     parser.epilog = (
         "Sends what a store that was down could not take, and what DVC restored from its cache or pulled from a remote "
         "without running a stage. What the store has is not sent again. The store is MLFLOW_TRACKING_URI, or SQLite in "
@@ -30,13 +35,16 @@ def run(args: argparse.Namespace) -> int:
     root = root_folder()
     uri = store_uri(root)
     problems: list[UserError] = []
+    run_logs = []
     try:
-        log_restored(PIPELINE, root, Path.cwd())
+        if workspace_run_log := log_restored(PIPELINE, root, Path.cwd()):
+            run_logs = [workspace_run_log]
     except UserError as error:
         problems.append(error)  # existing run logs are sent all the same
-    problems += damaged_run_logs(root)
+    if not args.workspace:
+        problems += damaged_run_logs(root)
+        run_logs = RunLog.all(root)
     report(problems)
-    run_logs = RunLog.all(root)
     sent, not_sent = publish_all(run_logs, uri)
     report(not_sent)
     problems += not_sent

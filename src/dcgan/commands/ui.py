@@ -12,6 +12,8 @@ import webbrowser
 from dcgan.commands.publish import open_store
 from dcgan.paths import root_folder
 from dcgan.support.errors import UserError
+from dcgan.tracked_outputs import PIPELINE
+from dcgan.tracking.comparison import VIEW
 from dcgan.tracking.locations import redact_password, store_uri
 
 
@@ -23,10 +25,10 @@ def run(args: argparse.Namespace) -> int:
     root = root_folder()
     uri = store_uri(root)
     if uri.startswith(("http://", "https://")):
-        show(comparison_page(uri, experiment_id(uri)))
+        show(comparison_page(uri, prepare(uri)))
         return 0
     check_port(args.port)
-    page = comparison_page(f"http://127.0.0.1:{args.port}", experiment_id(uri))
+    page = comparison_page(f"http://127.0.0.1:{args.port}", prepare(uri))
     command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1"]
     environment = {
         **os.environ,
@@ -48,14 +50,16 @@ def run(args: argparse.Namespace) -> int:
         server.wait()
 
 
-def experiment_id(uri: str) -> str:
+def prepare(uri: str) -> str:
+    """Save the layout of the comparison in the store; returns the experiment's id."""
     with open_store(uri) as store:
+        store.save_comparison(PIPELINE)
         return store.experiment_id
 
 
 def comparison_page(server: str, experiment: str) -> str:
-    """The address of the comparison view; MLflow's start page opens on its features for language models."""
-    path = f"experiments/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+    """The address of the comparison with its layout; MLflow's start page opens on its features for language models."""
+    path = f"experiments/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey={VIEW}"
     return f"{redact_password(server).rstrip('/')}/#/{path}"
 
 

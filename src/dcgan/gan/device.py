@@ -62,7 +62,7 @@ def keep_freed_memory() -> None:
 
 
 def describe_machine(device: str) -> dict[str, str]:
-    """What a result may depend on besides parameters and code: part of the training fingerprint, and logged as tags."""
+    """What a result may depend on besides parameters and code: part of the training fingerprint, and logged."""
     machine = {"device": device, "torch": torch.__version__, "cpu_capability": torch.backends.cpu.get_cpu_capability()}
     if device == "cuda":
         machine |= {"gpu": torch.cuda.get_device_name(), "cuda": str(torch.version.cuda)}

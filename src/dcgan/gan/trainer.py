@@ -201,10 +201,14 @@ class Trainer:
         return step if step >= 0 else None
 
     def pop_window(self) -> dict[str, float]:
-        """Means of the series since the last call; starts a new window. Waits for the device."""
+        """Means of the series since the last call (no "r1" if no step computed it); starts a new window. Waits for the
+        device."""
         means = self._sums / self._window_steps
         values = dict(zip(SERIES, means.tolist(), strict=True))
-        values["r1"] *= self._window_steps / max(self._penalized_steps, 1)
+        if self._penalized_steps:
+            values["r1"] *= self._window_steps / self._penalized_steps
+        else:
+            del values["r1"]
         shards, gradient_d, gradient_g = self._last
         norms = nn.utils.get_total_norm(gradient_d), nn.utils.get_total_norm(gradient_g)
         last = (*norms, variety(shards, self.generator.clusters_per_class))

@@ -38,7 +38,8 @@ EXPLODED_LOSS = 100.0  # healthy losses stay below 10; at ten times the default 
 
 
 class MetricLogger(Protocol):
-    """Where a training run logs its series and snapshots; steps are real images seen."""
+    """Where a training run logs its series, by real images seen, and its snapshots, by percent of the budget: snapshots
+    of runs with different budgets line up."""
 
     def log_points(self, values: dict[str, float], step: int) -> None: ...
     def log_image(self, key: str, path: Path, step: int) -> None: ...
@@ -149,7 +150,8 @@ class _TrainingRun:
         self.history.snapshots[seen] = images
         path = self.folder / snapshot_name(seen)
         write_atomic(path, png(grid(images, GRID_COLUMNS)))
-        self.logger.log_image("progress", path, seen)
+        if seen:  # untrained, it is noise in every run
+            self.logger.log_image("progress/percent", path, round(100 * self.trainer.step_count / self.trainer.steps))
 
     def save(self) -> None:
         self._stop_if_diverged()

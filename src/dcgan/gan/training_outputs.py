@@ -51,8 +51,8 @@ def write_training_metrics(
 def training_summary(trainer: Trainer, history: TrainingHistory) -> dict[str, Any]:
     """Mean of each series over the last tenth of the run, warnings, images, steps and parameter counts."""
     tail = history.rows[-max(1, len(history.rows) // 10) :]
-    names = [name for name in tail[0] if name not in ("step", "images")]
-    final = {name: round(statistics.mean(row[name] for row in tail), 4) for name in names}
+    names = [name for name in _series(tail) if name not in ("step", "images")]
+    final = {name: round(statistics.mean(row[name] for row in tail if name in row), 4) for name in names}
     return final | {
         "warnings": history.warnings,
         "images": trainer.images_seen,
@@ -74,9 +74,14 @@ def summarize_networks(trainer: Trainer) -> dict[str, NetworkSummary]:
     }
 
 
+def _series(rows: list[dict[str, float]]) -> list[str]:
+    """Names of all columns; "r1" is not in every row."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
 def _csv(rows: list[dict[str, float]]) -> bytes:
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=_series(rows), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import tempfile
 import time
 from contextlib import suppress
@@ -48,6 +49,23 @@ def write_atomic(path: str | os.PathLike, data: bytes) -> None:
             f"cannot write {path} ({len(data):,} bytes): {error.strerror}; "
             "free space or make the folder writable, then run again"
         ) from error
+
+
+def hard_link(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`, atomically. Whoever writes into one of them in place changes both.
+
+    Raises:
+        OSError: it is impossible, as on another file system; `target` is as it was.
+    """
+    if target.exists() and target.samefile(source):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = source.with_name(f"{_temporary_prefix(source)}{secrets.token_hex(4)}")
+    try:
+        os.link(source, temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _temporary_prefix(path: Path) -> str:

@@ -7,7 +7,8 @@ from dcgan.tracking.run_log import RunLog
 
 NOTE_TAG = "mlflow.note.content"  # MLflow shows it as the description, in Markdown
 LONGEST_REASON = 500  # characters
-SCORE = "eval/"  # start of the series that hold scores
+SCORE = "eval/"  # start of the series that hold scores, and of those that are not the headline
+DETAIL = "eval/details/"
 
 
 def log_description(run_log: RunLog) -> None:
@@ -46,9 +47,14 @@ def _origin(run_log: RunLog) -> str:
 
 
 def _scores(run_log: RunLog) -> str:
-    scores = sorted(key[1] for key in run_log.logged("point") if key[1].startswith(SCORE) and key[2] == 0)
-    rows = [f"| {key.removeprefix(SCORE)} | {float(run_log.value('point', key, 0)):.4g} |" for key in scores]
+    series = {key[1] for key in run_log.logged("point") if key[1].startswith(SCORE) and key[2] == 0}
+    values = {key: float(run_log.value("point", key, 0)) for key in sorted(series, key=_headline_first)}
+    rows = [f"| {key.rpartition('/')[2]} | {value:.4g} |" for key, value in values.items()]
     return "\n".join(["| score | value |", "|---|---|", *rows]) if rows else ""
+
+
+def _headline_first(series: str) -> tuple[bool, str]:
+    return series.startswith(DETAIL), series
 
 
 def _end(run_log: RunLog) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from dcgan.support.errors import UserError
-from dcgan.tracking.names import STATE_FOLDER
+from dcgan.tracking.names import EXPERIMENT, STATE_FOLDER
 
 SQLITE = re.compile(r"sqlite(?:\+pysqlite)?:///(?P<path>[^?]+)(?P<query>\?.*)?")
 
@@ -40,6 +40,11 @@ def store_uri(root: Path) -> str:
     if path is None or path.is_absolute():
         return uri
     return sqlite_uri(root / path, SQLITE.fullmatch(uri)["query"] or "")
+
+
+def experiment_name() -> str:
+    """The MLflow experiment that runs go to."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
 
 
 def sqlite_path(uri: str) -> Path | None:

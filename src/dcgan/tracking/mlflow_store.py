@@ -11,12 +11,11 @@ import json
 import logging
 import os
 import re
-import shutil
 import sqlite3
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,13 @@ from typing import Any
 from PIL import Image
 
 from dcgan.support.errors import UserError
+from dcgan.support.files import hard_link
 from dcgan.support.lock import Taken, hold
+from dcgan.tracking.comparison import VIEW_TAG, comparison_view
 from dcgan.tracking.events import Event, Key
-from dcgan.tracking.locations import redact_password, sqlite_path, summarize_error
-from dcgan.tracking.names import EXPERIMENT, RUN_LOG_TAG
+from dcgan.tracking.locations import experiment_name, redact_password, sqlite_path, summarize_error
+from dcgan.tracking.names import RUN_LOG_TAG
+from dcgan.tracking.pipeline import TrackedPipeline
 from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.sent import Unanswered, read_sent, write_sent
 from dcgan.tracking.sqlite_store import ensure_whole
@@ -41,6 +43,8 @@ from alembic.util.exc import CommandError
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.uri import is_local_uri
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -60,7 +64,7 @@ for chatty in ("mlflow", "alembic", "urllib3.connectionpool", "sqlalchemy"):
 
 
 class Store:
-    """An MLflow store and in it this project's experiment, which is created if it does not exist."""
+    """An MLflow store and in it the experiment for this project's runs, which is created if it does not exist."""
 
     def __init__(self, uri: str) -> None:
         """Connect.
@@ -81,21 +85,27 @@ class Store:
         self.runs = Runs(self.client, self.experiment_id, uri)
 
     def _find_or_create_experiment(self, database: Path | None) -> str:
-        if (experiment := self.client.get_experiment_by_name(EXPERIMENT)) is None:
+        name = experiment_name()
+        if (experiment := self.client.get_experiment_by_name(name)) is None:
             try:
-                return self.client.create_experiment(
-                    EXPERIMENT, artifact_location=_artifacts(database) if database else None
-                )
+                return self.client.create_experiment(name, artifact_location=_artifacts(database) if database else None)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-                experiment = self.client.get_experiment_by_name(EXPERIMENT)
+                experiment = self.client.get_experiment_by_name(name)
         if experiment.lifecycle_stage != "active":
             raise UserError(
-                f"experiment {EXPERIMENT!r} was deleted in {redact_password(self.uri)}; "
+                f"experiment {name!r} was deleted in {redact_password(self.uri)}; "
                 f"restore it: mlflow experiments restore -x {experiment.experiment_id}"
             )
         return experiment.experiment_id
+
+    def save_comparison(self, pipeline: TrackedPipeline) -> None:
+        """Save the layout of the page that compares runs, unless the experiment has it."""
+        experiment = self.client.get_experiment(self.experiment_id)
+        view = comparison_view(pipeline, experiment.creation_time)
+        if experiment.tags.get(VIEW_TAG) != view:  # who may only look at runs may not set it
+            self.client.set_experiment_tag(self.experiment_id, VIEW_TAG, view)
 
     def publish(self, run_log: RunLog, wait: float = 60.0) -> int:
         """Send what the store does not have yet; returns how many bytes of events that was (0: nothing new).
@@ -202,15 +212,16 @@ class Store:
             self.client.log_inputs(run_id, datasets=[_dataset(event)])
         for event in part.artifacts:
             if event["event"] == "file":
-                self.client.log_artifact(run_id, str(run_log.copied_file(event["file"])), event["folder"] or None)
+                source = run_log.copied_file(event["file"])
+                self._upload(run, source, Path(event["folder"]) / source.name)
             elif ("image", event["key"], event["step"]) not in existing:
-                self._send_image(run_log, run_id, event)
+                self._send_image(run_log, run, event)
         if part.status and (elsewhere is None or is_restored(run)):
             self.runs.set_status(run_id, part.status["status"], part.status["time"])
 
-    def _send_image(self, run_log: RunLog, run_id: str, event: Event) -> None:
+    def _send_image(self, run_log: RunLog, run: Run, event: Event) -> None:
         """As `MlflowClient.log_image` of MLflow 3.17 names its files, but with the same name at every attempt."""
-        key, step = event["key"], event["step"]
+        run_id, key, step = run.info.run_id, event["key"], event["step"]
         name = f"{key.replace('/', '~')}+step+{step}+timestamp+{event['time']}"
         name = f"{name}+{uuid.uuid5(uuid.NAMESPACE_OID, f'{run_id} {key} {step}')}"
         source = run_log.copied_file(event["file"])
@@ -218,10 +229,20 @@ class Store:
             thumbnail = Path(folder) / f"{name}+compressed.webp"
             _thumbnail(source).save(thumbnail)
             self.client.log_artifact(run_id, str(thumbnail), "images")
-            full = Path(folder) / f"{name}.png"
-            shutil.copyfile(source, full)
-            self.client.log_artifact(run_id, str(full), "images")
+        self._upload(run, source, Path("images") / f"{name}.png")
         self.client.set_tag(run_id, "mlflow.loggedImages", "True")
+
+    def _upload(self, run: Run, source: Path, path: Path) -> None:
+        """Store a file of a run log as the artifact `path`: as a hard link if artifacts are kept on this file system.
+        Run log and store then share one file, which neither of them writes to."""
+        if is_local_uri(run.info.artifact_uri):
+            with suppress(OSError):  # another file system
+                hard_link(source, Path(local_file_uri_to_path(run.info.artifact_uri)) / path)
+                return
+        with tempfile.TemporaryDirectory() as folder:
+            named = Path(folder) / path.name
+            named.symlink_to(source.resolve())
+            self.client.log_artifact(run.info.run_id, str(named), None if path.parent == Path() else str(path.parent))
 
 
 def _check_path(uri: str, database: Path) -> None:
@@ -243,7 +264,7 @@ def _create_sqlite_store(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     store = SqlAlchemyStore("sqlite:///:memory:", _artifacts(path))
-    store.create_experiment(EXPERIMENT, artifact_location=_artifacts(path))
+    store.create_experiment(experiment_name(), artifact_location=_artifacts(path))
     with store.engine.connect() as connection:
         connection.exec_driver_sql("VACUUM INTO ?", (str(path),))
     store.engine.dispose()

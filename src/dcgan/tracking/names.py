@@ -1,6 +1,6 @@
 """Names that belong to this project. A project that takes the tracking package over changes them here."""
 
-EXPERIMENT = "dcgan"  # in MLflow
+EXPERIMENT = "dcgan"  # in MLflow, unless MLFLOW_EXPERIMENT_NAME is set
 RUN_LOG_TAG = "dcgan.run_log"  # MLflow tag of a run: the id of its run log
 CLONE_TAG = "dcgan.clone"  # ... and of the clone that created it
 TWIN_TAG = "dcgan.twin_of"  # MLflow tag of a run that was created by mistake: the run that is used instead
@@ -8,4 +8,6 @@ END_TAG = "end.reason"  # MLflow tag of a run that failed or was killed: why
 STATE_FOLDER = ".dcgan"  # local state, under the repository's root and ignored by Git
 SEND_EVERY_VARIABLE = "DCGAN_PUBLISH_EVERY_S"  # environment variable: seconds between two sends
 PUBLISH_COMMAND = "dcgan publish"
-PACKAGES = ("torch", "torchvision", "torchmetrics", "dvc", "mlflow", "numpy", "scipy")  # versions logged as tags
+ENVIRONMENT_FILE = "environment.json"  # artifact of a training: what it ran on
+ENVIRONMENT_TAGS = ("host", "device", "precision", "version.python", "version.torch")  # what of it is a tag, too
+PACKAGES = ("torch", "torchvision", "torchmetrics", "dvc", "mlflow", "numpy", "scipy")  # whose versions are logged

@@ -23,12 +23,20 @@ class TrackedPipeline:
     curves: Path  # CSV written by `train`: a row per step, each column a series train/<column>
     curves_step: str  # the column that holds the step
     curves_ignored: tuple[str, ...]  # columns that are not series
+    compared_curves: tuple[str, ...]  # columns that the comparison of runs shows first
+    compared_params: tuple[str, ...]  # parameters that it draws next to the headline scores
     progress: Path  # folder of images made during training; their names end in the step (images-000064.png)
     dataset: Path  # the file whose SHA-256 identifies the training data
     dataset_name: str
 
-    scores: Path  # JSON written by `evaluate`: numbers become eval/<key>, the object "protocol" becomes tags
+    scores: Path  # JSON written by `evaluate`
+    headline: tuple[str, ...]  # keys of it that MLflow shows first, as eval/<key>; other numbers are eval/details/<key>
     scores_ignored: tuple[str, ...]  # glob patterns of keys not to log
+    protocol_tags: tuple[str, ...]  # keys of its object "protocol" that become tags protocol.<key>
+
+    def score_series(self, key: str) -> str:
+        """The name of a score in MLflow."""
+        return f"eval/{key}" if key in self.headline else f"eval/details/{key}"
 
     @property
     def evaluation_stages(self) -> tuple[TrackedStage, ...]:

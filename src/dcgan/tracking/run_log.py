@@ -21,8 +21,9 @@ from dcgan.support.errors import UserError
 from dcgan.support.files import sha256, write_atomic
 from dcgan.support.lock import is_held, share
 from dcgan.tracking.events import Event, Key, decode, encode, entries, flatten, to_json_number, to_text
-from dcgan.tracking.locations import run_logs_folder
+from dcgan.tracking.locations import run_logs_folder, store_uri
 from dcgan.tracking.names import PUBLISH_COMMAND
+from dcgan.tracking.sent import begin
 
 FINAL = ("FINISHED", "FAILED", "KILLED")
 LEGAL_NAME = re.compile(r"[\w\-. /]+")  # of metrics, parameters and tags in MLflow
@@ -58,10 +59,12 @@ class RunLog:
     def create(
         cls, root: Path, name: str, parent: str | None = None, run_log_id: str | None = None, started: int | None = None
     ) -> "RunLog":
-        """Start a run log (`started` in ms since 1970, default now), or continue the one with that id."""
+        """Start a run log (`started` in ms since 1970, default now), or continue the one with that id. The present
+        store gets it."""
         now = _now() if started is None else started
         run_log = cls(run_logs_folder(root) / (run_log_id or new_run_log_id(now)))
         run_log._append({"event": "run", "name": name, "time": now, "parent": parent})
+        begin(run_log.folder, store_uri(root))
         return run_log
 
     @classmethod
@@ -274,10 +277,15 @@ class RunLog:
         return kind in ("tag", "file", "status") and self._entries[key] != value
 
     def _copy_file(self, path: str | os.PathLike) -> str:
-        """Copy a file into the run log, under its hash; returns the copy's path relative to the run log."""
+        """Copy a file into the run log, under its hash; returns the copy's path relative to the run log.
+
+        The copy is read-only: a local store has hard links to it.
+        """
         place = f"files/{sha256(path)[:16]}/{Path(path).name}"
-        if not (self.folder / place).exists():
-            write_atomic(self.folder / place, Path(path).read_bytes())
+        copy = self.folder / place
+        if not copy.exists():
+            write_atomic(copy, Path(path).read_bytes())
+            copy.chmod(0o444)
         return place
 
 

@@ -21,7 +21,7 @@ from dcgan.support.lock import Taken
 from dcgan.tracking.locations import redact_password, store_uri, summarize_error
 from dcgan.tracking.names import PUBLISH_COMMAND, SEND_EVERY_VARIABLE
 from dcgan.tracking.run_log import Damaged, RunLog, damaged_run_logs
-from dcgan.tracking.sent import Unanswered, unsent_run_logs, unsettled_run_logs
+from dcgan.tracking.sent import Unanswered, pending_run_logs, unsettled_run_logs
 
 FIRST_SEND_S = 0.5  # after the stage's start: MLflow should be imported by the time a short stage ends
 SEND_EVERY_S = 5.0  # unless SEND_EVERY_VARIABLE is set
@@ -32,7 +32,8 @@ LAST_SEND_WHEN_DOWN_S = 5.0
 
 @contextmanager
 def publishing(root: Path) -> Iterator[None]:
-    """Send all run logs of `root` while the block runs and once more when it ends, which takes up to 20 seconds.
+    """Send the run logs of `root` that were begun for this store while the block runs and once more when it ends,
+    which takes up to 20 seconds.
 
     What the store could not take is reported in one line at the end and stays for the next stage or `dcgan publish`.
     Run logs that cannot be read are reported then, too, in one line each.
@@ -57,7 +58,7 @@ def _report_leftovers(root: Path, uri: str) -> None:
     for damaged in damaged_run_logs(root):
         print(f"tracking: skipped a run log: {damaged}", file=sys.stderr)
     readable = {run_log.folder for run_log in RunLog.all(root)}
-    if unsent := readable.intersection(unsent_run_logs(root, uri)):
+    if unsent := readable.intersection(pending_run_logs(root, uri)):
         print(
             f"tracking: {len(unsent)} run log(s) not sent in full to {redact_password(uri)}; nothing is lost, "
             f"`{PUBLISH_COMMAND}` sends the rest",
@@ -127,8 +128,8 @@ class _Sender:
         return False
 
     def send(self, wait: float = 0.0) -> None:
-        """Send every run log with new events: this stage's, and those that earlier stages could not send."""
-        folders = list(dict.fromkeys(unsent_run_logs(self.root, self.uri) + unsettled_run_logs(self.root, self.uri)))
+        """Send run logs with new events: this stage's, and those that earlier stages could not send to this store."""
+        folders = list(dict.fromkeys(pending_run_logs(self.root, self.uri) + unsettled_run_logs(self.root, self.uri)))
         if not folders:
             return
         try:

@@ -1,4 +1,4 @@
-"""How much of a run log a store has: a note in the run log's folder for each store."""
+"""How much of a run log a store has: a note in the run log's folder for each store that gets it."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dcgan.support.errors import UserError
 from dcgan.support.files import write_json
-from dcgan.tracking.locations import run_logs_folder
+from dcgan.tracking.locations import experiment_name, run_logs_folder
 
 UNANSWERED_S = 3600.0  # a server that has not carried out a request by then has dropped it
 
@@ -19,7 +19,7 @@ class Unanswered(UserError):
 
 @dataclass(frozen=True)
 class Sent:
-    """Only a shortcut: without it everything is sent again, which duplicates nothing."""
+    """Only a shortcut: sending everything again duplicates nothing."""
 
     run_id: str | None = None  # in the store
     size: int = 0  # bytes of events
@@ -32,10 +32,20 @@ class Sent:
         return not self.requests or time.time() > self.requested + UNANSWERED_S
 
 
+def begin(folder: Path, uri: str) -> None:
+    """From now on, stages send the run log in `folder` to this store."""
+    if not _note(folder, uri).exists():
+        write_sent(folder, uri, Sent())
+
+
 def read_sent(folder: Path, uri: str) -> Sent:
     """What this store has of the run log in `folder`; nothing, if the note is missing, damaged or does not fit."""
+    return _read_note(folder, _note(folder, uri))
+
+
+def _read_note(folder: Path, note: Path) -> Sent:
     try:
-        sent = Sent(**json.loads(_note(folder, uri).read_bytes()))
+        sent = Sent(**json.loads(note.read_bytes()))
         is_valid = isinstance(sent.run_id, str | None) and sent.size >= 0 and sent.requests >= 0 <= sent.requested
         return sent if is_valid and _ends_a_line(folder / "events.jsonl", sent.size) else Sent()
     except (OSError, ValueError, TypeError, RecursionError):
@@ -49,6 +59,16 @@ def write_sent(folder: Path, uri: str, sent: Sent) -> None:
 def unsent_run_logs(root: Path, uri: str) -> list[Path]:
     """Folders of the run logs with events that this store does not have yet, the last changed first."""
     return [folder for folder in _by_age(root) if _has_whole_line(folder, read_sent(folder, uri).size)]
+
+
+def pending_run_logs(root: Path, uri: str) -> list[Path]:
+    """The unsent ones that were begun for this store: another store gets none of the older runs unasked."""
+    return [folder for folder in unsent_run_logs(root, uri) if _note(folder, uri).exists()]
+
+
+def is_pending_anywhere(folder: Path) -> bool:
+    """Whether a store that the run log in `folder` was begun for does not have all of it."""
+    return any(_has_whole_line(folder, _read_note(folder, note).size) for note in folder.glob("sent-*.json"))
 
 
 def unsettled_run_logs(root: Path, uri: str) -> list[Path]:
@@ -85,4 +105,5 @@ def _ends_a_line(path: Path, position: int) -> bool:
 
 
 def _note(folder: Path, uri: str) -> Path:
-    return folder / f"sent-{hashlib.sha256(uri.encode()).hexdigest()[:12]}.json"  # a URI may hold a password
+    store = f"{uri} {experiment_name()}"
+    return folder / f"sent-{hashlib.sha256(store.encode()).hexdigest()[:12]}.json"  # a URI may hold a password

@@ -1,5 +1,6 @@
 """The run log of a stage from its start to its final status."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,13 +13,15 @@ from dcgan.tracking.run_log import RunLog, new_run_log_id
 from dcgan.tracking.sender import publishing
 
 
-def start_or_resume(root: Path, id_file: Path, name: str) -> RunLog:
-    """The run log whose id is in the file `id_file`; a new one called `name` if there is no such file.
+def start_or_resume(root: Path, id_file: Path, default_name: str) -> RunLog:
+    """The run log whose id is in the file `id_file`; a new one if there is no such file.
 
+    Its name is the user's (MLFLOW_RUN_NAME), else that of the DVC experiment, else `default_name`.
     The id is written before the run log is created, so that a kill in between does not leave a second one behind.
     """
     if not id_file.exists():
         write_atomic(id_file, new_run_log_id().encode())
+    name = os.environ.get("MLFLOW_RUN_NAME") or os.environ.get("DVC_EXP_NAME") or default_name
     run_log = RunLog.create(root, name, run_log_id=id_file.read_text())
     if run_log.status != "RUNNING":
         log_resumption(run_log)

@@ -18,12 +18,14 @@ from typing import Any
 from dcgan.support.errors import UserError
 from dcgan.support.files import read_json, sha256
 from dcgan.support.lock import hold
+from dcgan.tracking.comparison import IMAGES, LAST_STEP
 from dcgan.tracking.description import log_description
 from dcgan.tracking.events import flatten
-from dcgan.tracking.locations import clone_id, run_logs_lock
+from dcgan.tracking.locations import clone_id, run_logs_lock, store_uri
 from dcgan.tracking.pipeline import TrackedPipeline
 from dcgan.tracking.provenance import revision_tags
 from dcgan.tracking.run_log import RESTORED, Damaged, RunLog
+from dcgan.tracking.sent import begin
 
 Params = Mapping[str, Any]
 IMAGE_AT_STEP = re.compile(r".+-(?P<step>\d+)\.png")
@@ -48,10 +50,9 @@ def log_training(pipeline: TrackedPipeline, run_log: RunLog, workspace: Path, pa
     log_training_parameters(pipeline, run_log, params)
     for row in _rows(workspace / pipeline.curves):
         step = int(row.pop(pipeline.curves_step))
-        points = {f"train/{key}": float(row[key]) for key in row if key not in pipeline.curves_ignored}
+        points = {f"train/{key}": float(row[key]) for key in row if row[key] and key not in pipeline.curves_ignored}
         run_log.log_points(points, step)
-    for image in sorted((workspace / pipeline.progress).glob("*.png")):
-        _log_progress(run_log, image, str(pipeline.progress))
+    _log_progress(run_log, workspace, pipeline.progress)
     _log_files(run_log, workspace, pipeline.train.files)
     _log_dataset(pipeline, run_log, workspace)
     run_log.log_tags({"model.sha256": sha256(workspace / pipeline.model)})
@@ -68,12 +69,12 @@ def log_samples(pipeline: TrackedPipeline, root: Path, workspace: Path, params: 
 def log_evaluation(pipeline: TrackedPipeline, root: Path, workspace: Path, params: Params) -> RunLog:
     """The outputs of an evaluation, in the run log they belong to, which is returned.
 
-    Scores are logged as `eval/<score>` at step 0. Other scores under the same parameters (from other code or other
-    libraries) are another evaluation.
+    Scores are logged at step 0. Other scores under the same parameters (from other code or other libraries) are another
+    evaluation.
     """
     scores = read_json(workspace / pipeline.scores)
     points = {
-        f"eval/{key}": value
+        pipeline.score_series(key): value
         for key, value in scores.items()
         if type(value) in (int, float) and not any(fnmatch(key, pattern) for pattern in pipeline.scores_ignored)
     }
@@ -84,7 +85,8 @@ def log_evaluation(pipeline: TrackedPipeline, root: Path, workspace: Path, param
         run_log.log_params({section: params[section] for section in stage.sections})
         _log_files(run_log, workspace, stage.files)
     run_log.log_points(points, 0)
-    run_log.log_tags(flatten({"protocol": scores.get("protocol", {})}))
+    protocol = scores.get("protocol", {})
+    run_log.log_tags({f"protocol.{key}": protocol[key] for key in pipeline.protocol_tags if key in protocol})
     log_description(run_log)
     if run_log.parent:
         run_log.finish("FINISHED")
@@ -107,7 +109,7 @@ def run_log_for_evaluation(
             return training
         child = _create(root, f"{training.name} (re-evaluated)", f"{training.id}-{settings}", training.id)
         model = training.tags["model.sha256"]
-        child.log_tags({"model.sha256": model, "evaluation.settings": settings, **revision_tags()})
+        child.log_tags({"model.sha256": model, "evaluation.settings": settings, **revision_tags(root)})
         return child
 
 
@@ -123,10 +125,11 @@ def training_run_log(pipeline: TrackedPipeline, root: Path, workspace: Path, par
     model = sha256(workspace / pipeline.model)
     found = RunLog.find(root, {"model.sha256": model})
     if found and not (found.is_restored and found.status == "RUNNING"):
+        begin(found.folder, store_uri(root))
         return found
     # Another clone may log the same model to the same store, in a run log with other times: so the id names the clone
     run_log = _create(root, f"restored-{model[:8]}", f"{RESTORED}{model[:16]}-{clone_id(root)}")
-    run_log.log_tags({"model.sha256": model, **revision_tags()})
+    run_log.log_tags({"model.sha256": model, **revision_tags(root)})
     log_training(pipeline, run_log, workspace, params)
     run_log.finish("FINISHED")
     return run_log
@@ -145,12 +148,19 @@ def choosing_run_log(root: Path) -> AbstractContextManager[None]:
     return hold(run_logs_lock(root), "choosing a run log", wait=60)
 
 
-def _log_progress(run_log: RunLog, image: Path, folder: str) -> None:
-    """An image for the slider, at the step in its file name; as a plain file in `folder` if there is none."""
-    if match := IMAGE_AT_STEP.fullmatch(image.name):
-        run_log.log_image("progress", image, int(match["step"]))
-    else:
-        run_log.log_file(image, folder)
+def _log_progress(run_log: RunLog, workspace: Path, folder: Path) -> None:
+    """The images in `folder` for MLflow's slider, by percent of the training: the last one is of its end.
+
+    Not that of step 0: a run that failed early would have no other, and MLflow may then show that step for all runs. An
+    image without a step in its name is logged as a file.
+    """
+    images = sorted((workspace / folder).glob("*.png"))
+    steps = {image: int(match["step"]) for image in images if (match := IMAGE_AT_STEP.fullmatch(image.name))}
+    for image in images:
+        if image not in steps:
+            run_log.log_file(image, str(folder))
+        elif steps[image]:
+            run_log.log_image(IMAGES, image, round(LAST_STEP * steps[image] / max(steps.values())))
 
 
 def _log_files(run_log: RunLog, workspace: Path, patterns: tuple[str, ...]) -> None:
