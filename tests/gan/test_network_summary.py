@@ -22,7 +22,7 @@ def test_the_layers_of_the_generator_are_those_of_its_forward_pass():
 
 def test_the_layers_of_the_discriminator_include_its_norm_if_it_has_one():
     for norm, between in (("none", []), ("batch", ["BatchNorm2d"])):
-        summary = summarize(Discriminator(8, 20, norm, True), IMAGES, CLUSTERS)
+        summary = summarize(Discriminator(8, 20, norm, True, True), IMAGES, CLUSTERS)
         assert summary.inputs == ("images", "clusters")
         assert diagram_blocks(summary) == [
             (["Conv2d 3x3, stride 1", "LeakyReLU"], (4, 28, 28)),
@@ -44,7 +44,10 @@ def test_summarizing_leaves_the_network_unchanged():
 
 
 def test_the_table_counts_every_parameter_once():
-    networks = {"generator": Generator(16, 8, True, 10, True), "discriminator": Discriminator(8, 100, "batch", True)}
+    networks = {
+        "generator": Generator(16, 8, True, 10, True),
+        "discriminator": Discriminator(8, 100, "batch", True, True),
+    }
     inputs = {"generator": torch.zeros(4, 16), "discriminator": IMAGES}
     text = table({name: summarize(network, inputs[name], CLUSTERS) for name, network in networks.items()})
     column = text.splitlines()[0].index("parameters") - 2

@@ -3,7 +3,7 @@
 Images are (N, 1, 28, 28) in [-1, 1], labels (N,) are digits 0 to 9, clusters (N,) are the indices that
 `dcgan.gan.clusters` finds, latents are (N, latent_size) from N(0, 1).
 `width` w sets the channels: 8w at 4x4, 4w at 7x7, only w at 14x14, where most of the arithmetic would otherwise go, and
-half as many at 28x28.
+half as many in what is at 28x28.
 Feature maps are kept in channels-last memory: on CPUs the convolutions run 1.4 times as fast in it. Activations are
 modules, so that forward hooks see every operation (`dcgan.gan.network_summary` reads the architecture from them).
 """
@@ -94,22 +94,29 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A convolution of all pixels, three strided ones and a dense layer, each with LeakyReLU; a dense layer of logits.
+    """Three strided convolutions and a dense layer, each with LeakyReLU, and a dense layer of logits.
 
     The last layer has one logit for each of `clusters` clusters; the output is the logit of the image's own cluster
     (Mescheder et al. 2018 do so with labels).
     `norm` "batch" puts a BatchNorm after the second and the third convolution. `minibatch_std` adds a
     term to the logit for how much features vary in each group of 4 images (after Karras et al. 2018): it exposes a
-    batch of look-alikes.
+    batch of look-alikes. `full_resolution` puts a convolution before the strided ones, which sees single pixels, as
+    specks are.
     """
 
-    def __init__(self, width: int, clusters: int, norm: str, minibatch_std: bool) -> None:
+    def __init__(self, width: int, clusters: int, norm: str, minibatch_std: bool, full_resolution: bool) -> None:
         super().__init__()
-        self.arguments = {"width": width, "clusters": clusters, "norm": norm, "minibatch_std": minibatch_std}
+        self.arguments = {
+            "width": width,
+            "clusters": clusters,
+            "norm": norm,
+            "minibatch_std": minibatch_std,
+            "full_resolution": full_resolution,
+        }
         self.width = width
         fine = max(1, width // 2)
-        self.fine = nn.Conv2d(1, fine, kernel_size=3, padding=1)
-        self.down1 = nn.Conv2d(fine, width, kernel_size=4, stride=2, padding=1)
+        self.fine = nn.Conv2d(1, fine, kernel_size=3, padding=1) if full_resolution else None
+        self.down1 = nn.Conv2d(fine if full_resolution else 1, width, kernel_size=4, stride=2, padding=1)
         self.down2 = nn.Conv2d(width, 4 * width, kernel_size=4, stride=2, padding=1)
         self.norm2 = nn.BatchNorm2d(4 * width) if norm == "batch" else nn.Identity()
         self.down3 = nn.Conv2d(4 * width, 8 * width, kernel_size=3, stride=2, padding=1)
@@ -120,7 +127,7 @@ class Discriminator(nn.Module):
         self.leaky_relu = nn.LeakyReLU(0.2)
 
     def forward(self, images: Tensor, clusters: Tensor) -> Tensor:
-        x = self.leaky_relu(self.fine(images))  # (N, w / 2, 28, 28)
+        x = self.leaky_relu(self.fine(images)) if self.fine else images  # (N, w / 2 or 1, 28, 28)
         x = self.leaky_relu(self.down1(x))  # (N, w, 14, 14)
         x = self.leaky_relu(self.norm2(self.down2(x)))  # (N, 4w, 7, 7)
         # Memory is channels-last, so this permutation copies nothing. A quarter of the channels works as well as all.

@@ -220,8 +220,7 @@ class Trainer:
     def calibrated_ema_generator(self) -> Generator:
         """A copy of the EMA generator, ready for use.
 
-        The EMA averages weights only, so the BatchNorm statistics are re-estimated from 2,000 generated images. All
-        values are rounded to float16, so that a file of half the size holds the very same generator.
+        The EMA averages weights only, so the BatchNorm statistics are re-estimated from 2,000 generated images.
         """
         generator = copy.deepcopy(self.generator_ema)
         norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -235,9 +234,6 @@ class Trainer:
                 latents = torch.randn(250, generator.arguments["latent_size"], generator=rng, device=self.device)
                 chosen = torch.randint(len(self.labels), (250,), generator=rng, device=self.device)
                 generator(latents, self.labels[chosen])
-            for value in generator.state_dict().values():
-                if value.is_floating_point():
-                    value.copy_(value.half())
         return generator.eval()
 
     def state(self) -> dict[str, Tensor]:
@@ -285,7 +281,7 @@ def build_networks(model: ModelParams, seed: int, device: torch.device) -> tuple
             model.latent_size, model.generator_width, model.conditional, model.clusters_per_class, model.canvas
         )
         discriminator = Discriminator(
-            model.discriminator_width, model.clusters, model.discriminator_norm, model.minibatch_std
+            model.discriminator_width, model.clusters, model.discriminator_norm, model.minibatch_std, model.canvas
         )
     placement = {"device": device, "memory_format": torch.channels_last}
     return generator.to(**placement), discriminator.to(**placement)
