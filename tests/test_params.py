@@ -135,7 +135,7 @@ MAX_SEED = 2**31 - 1
     ("key", "below", "lowest", "highest", "above"),
     [
         ("model.clusters_per_class", 0, 1, 2000, 2001),
-        ("model.latent_size", 1, 2, 4096, 4097),
+        ("model.latent_size", 2, 3, 4096, 4097),
         ("model.generator_width", 0, 1, 1024, 1025),
         ("model.discriminator_width", 0, 1, 1024, 1025),
         ("train.seed", -1, 0, MAX_SEED, MAX_SEED + 1),

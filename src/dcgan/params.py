@@ -46,7 +46,8 @@ class DownloadParams(Section):
 class ModelParams(Section):
     conditional: bool
     clusters_per_class: Annotated[int, Field(ge=1, le=MAX_CLUSTERS)]
-    latent_size: Annotated[int, Field(ge=2, le=4096)]
+    canvas: bool
+    latent_size: Annotated[int, Field(ge=3, le=4096)]
     generator_width: Annotated[int, Field(ge=1, le=1024)]
     discriminator_width: Annotated[int, Field(ge=1, le=1024)]
     discriminator_norm: Literal["none", "batch"]

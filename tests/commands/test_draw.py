@@ -8,21 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from clones import ROOT
+from generators import make_generator
 from PIL import Image
 
 from dcgan.cli import main
 from dcgan.evaluation.feature_extractor import load_feature_extractor
 from dcgan.gan.model_files import save_network
-from dcgan.gan.networks import Generator
 from dcgan.paths import FEATURE_METADATA, FEATURE_WEIGHTS, READY_MADE_GENERATOR
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    torch.manual_seed(0)
-    save_network(tmp_path / "models/generator.safetensors", Generator(16, 8, True, 20).eval())
+    save_network(tmp_path / "models/generator.safetensors", make_generator())
     return tmp_path
 
 
@@ -84,7 +82,7 @@ def test_mistakes_are_one_line_and_code_2(draw, folder, arguments, message):
 
 
 def test_an_unconditional_generator_is_refused(draw, tmp_path):
-    save_network(tmp_path / "models/generator.safetensors", Generator(16, 8, False, 20).eval())
+    save_network(tmp_path / "models/generator.safetensors", make_generator(conditional=False))
     done = draw(tmp_path, "1")
     assert done.returncode == 2
     assert "conditional: false" in done.stderr

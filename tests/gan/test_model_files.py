@@ -7,20 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from generators import make_generator
 from safetensors.torch import save_file
 
 from dcgan.gan.model_files import export_generator, load_network, save_network
-from dcgan.gan.networks import Discriminator, Generator
+from dcgan.gan.networks import Discriminator
 from dcgan.support.errors import UserError
 
 
-def make_generator(conditional: bool = True) -> Generator:
-    torch.manual_seed(0)
-    return Generator(16, 8, conditional, 20).eval()
-
-
 def test_a_network_is_loaded_with_its_arguments_and_weights(tmp_path):
-    for name, network in (("generator", make_generator()), ("discriminator", Discriminator(8, 20, "batch", True))):
+    for name, network in (
+        ("generator", make_generator()),
+        ("discriminator", Discriminator(8, 20, "batch", True, True)),
+    ):
         save_network(tmp_path / name, network)
         loaded = load_network(tmp_path / name, name)
         assert loaded.arguments == network.arguments
@@ -67,7 +66,7 @@ def test_files_of_another_project_and_of_the_other_network_are_refused(tmp_path)
     save_file({"weight": torch.zeros(3)}, tmp_path / "foreign")
     with pytest.raises(UserError, match="a network of another project"):
         load_network(tmp_path / "foreign", "generator")
-    save_network(tmp_path / "d", Discriminator(8, 10, "none", True))
+    save_network(tmp_path / "d", Discriminator(8, 10, "none", True, True))
     with pytest.raises(UserError, match="holds discriminator, not a generator"):
         load_network(tmp_path / "d", "generator")
     with pytest.raises(UserError, match="there is no generator at"):

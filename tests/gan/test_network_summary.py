@@ -8,22 +8,24 @@ IMAGES = torch.zeros(4, 1, 28, 28)
 
 
 def test_the_layers_of_the_generator_are_those_of_its_forward_pass():
-    summary = summarize(Generator(16, 8, True, 2), torch.zeros(4, 16), CLUSTERS)
+    summary = summarize(Generator(16, 8, True, 2, True), torch.zeros(4, 16), CLUSTERS)
     assert summary.inputs == ("latents", "labels")
-    assert summary.input_shape == (15 + 20,)
+    assert summary.input_shape == (14 + 20,)
     assert diagram_blocks(summary) == [
         (["Linear", "BatchNorm2d", "ReLU"], (64, 4, 4)),
         (["ConvTranspose2d 3x3, stride 2", "BatchNorm2d", "ReLU"], (32, 7, 7)),
         (["ConvTranspose2d 4x4, stride 2", "BatchNorm2d", "ReLU"], (8, 14, 14)),
-        (["ConvTranspose2d 4x4, stride 2", "Tanh"], (1, 28, 28)),
+        (["ConvTranspose2d 4x4, stride 2", "BatchNorm2d", "ReLU"], (4, 28, 28)),
+        (["ConvTranspose2d 4x4, stride 2", "Rendering"], (1, 28, 28)),
     ]
 
 
 def test_the_layers_of_the_discriminator_include_its_norm_if_it_has_one():
     for norm, between in (("none", []), ("batch", ["BatchNorm2d"])):
-        summary = summarize(Discriminator(8, 20, norm, True), IMAGES, CLUSTERS)
+        summary = summarize(Discriminator(8, 20, norm, True, True), IMAGES, CLUSTERS)
         assert summary.inputs == ("images", "clusters")
         assert diagram_blocks(summary) == [
+            (["Conv2d 3x3, stride 1", "LeakyReLU"], (4, 28, 28)),
             (["Conv2d 4x4, stride 2", "LeakyReLU"], (8, 14, 14)),
             (["Conv2d 4x4, stride 2", *between, "LeakyReLU"], (32, 7, 7)),
             (["Conv2d 3x3, stride 2", *between, "LeakyReLU"], (64, 4, 4)),
@@ -33,7 +35,7 @@ def test_the_layers_of_the_discriminator_include_its_norm_if_it_has_one():
 
 
 def test_summarizing_leaves_the_network_unchanged():
-    generator = Generator(16, 8, False, 3).train()
+    generator = Generator(16, 8, False, 3, True).train()
     before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
     assert summarize(generator, torch.zeros(4, 16)).inputs == ("latents",)
     assert generator.training
@@ -42,7 +44,10 @@ def test_summarizing_leaves_the_network_unchanged():
 
 
 def test_the_table_counts_every_parameter_once():
-    networks = {"generator": Generator(16, 8, True, 10), "discriminator": Discriminator(8, 100, "batch", True)}
+    networks = {
+        "generator": Generator(16, 8, True, 10, True),
+        "discriminator": Discriminator(8, 100, "batch", True, True),
+    }
     inputs = {"generator": torch.zeros(4, 16), "discriminator": IMAGES}
     text = table({name: summarize(network, inputs[name], CLUSTERS) for name, network in networks.items()})
     column = text.splitlines()[0].index("parameters") - 2

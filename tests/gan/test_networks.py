@@ -1,5 +1,6 @@
 import pytest
 import torch
+from generators import make_generator
 from torch.nn.functional import leaky_relu
 
 from dcgan.gan.networks import Discriminator, Generator
@@ -8,11 +9,11 @@ CLUSTER_0 = torch.zeros(8, dtype=torch.int64)
 
 
 @pytest.mark.parametrize("conditional", [True, False])
+@pytest.mark.parametrize("canvas", [True, False])
 @pytest.mark.parametrize("count", [4, 8])
-def test_shapes_and_ranges(conditional, count):
-    torch.manual_seed(0)
-    generator = Generator(latent_size=16, width=8, conditional=conditional, clusters_per_class=2 if conditional else 20)
-    discriminator = Discriminator(width=8, clusters=20, norm="none", minibatch_std=True)
+def test_shapes_and_ranges(conditional, canvas, count):
+    generator = make_generator(conditional, clusters_per_class=2 if conditional else 20, canvas=canvas).train()
+    discriminator = Discriminator(width=8, clusters=20, norm="none", minibatch_std=True, full_resolution=canvas)
     labels = torch.arange(count) % 10
     images = generator(50 * torch.randn(count, 16), labels)
     assert images.shape == (count, 1, 28, 28)
@@ -22,8 +23,7 @@ def test_shapes_and_ranges(conditional, count):
 
 
 def test_conditional_networks_use_the_label():
-    torch.manual_seed(0)
-    generator, discriminator = Generator(16, 8, True, 10).eval(), Discriminator(8, 10, "none", False)
+    generator, discriminator = make_generator(clusters_per_class=10), Discriminator(8, 10, "none", False, True)
     latents = torch.randn(4, 16)
     one, two = torch.full((4,), 1), torch.full((4,), 2)
     assert not torch.equal(generator(latents, one), generator(latents, two))
@@ -32,16 +32,14 @@ def test_conditional_networks_use_the_label():
 
 
 def test_an_unconditional_generator_needs_no_label_and_ignores_one():
-    torch.manual_seed(0)
-    generator, latents = Generator(16, 8, False, 20).eval(), torch.randn(4, 16)
+    generator, latents = make_generator(conditional=False), torch.randn(4, 16)
     assert torch.equal(generator(latents), generator(latents, torch.arange(4)))
 
 
 @pytest.mark.parametrize("conditional", [True, False])
 def test_clusters_are_selected_at_the_frequencies_that_were_set(conditional):
     """Latents that differ only in their first value give one image per cluster, so the image shows the cluster."""
-    torch.manual_seed(0)
-    generator = Generator(16, 8, conditional, clusters_per_class=3 if conditional else 30).eval()
+    generator = make_generator(conditional, clusters_per_class=3 if conditional else 30)
     classes = 10 if conditional else 1
     counts = torch.tensor([5, 0, 15] * 10)  # a quarter, none and three quarters of each label
     generator.set_cluster_frequencies(counts)
@@ -72,7 +70,7 @@ def test_minibatch_std_detects_a_group_of_identical_images():
     images = torch.rand(4, 1, 28, 28) * 2 - 1
     copies = images[:1].repeat(4, 1, 1, 1)
     for minibatch_std, differs in ((True, True), (False, False)):
-        discriminator = Discriminator(8, 1, "none", minibatch_std)
+        discriminator = Discriminator(8, 1, "none", minibatch_std, True)
         activate_std(discriminator)
         alone, among = discriminator(copies, CLUSTER_0[:4])[0], discriminator(images, CLUSTER_0[:4])[0]
         assert (not torch.allclose(alone, among, atol=1e-5)) == differs
@@ -82,7 +80,7 @@ def test_minibatch_std_is_the_mean_over_features_of_the_deviation_over_the_image
     """What the std adds to the logit, against numpy: population deviation over 4 images, of a quarter of the channels
     at 7x7, times 10 and its weight."""
     torch.manual_seed(0)
-    discriminator = Discriminator(8, 1, "none", True)
+    discriminator = Discriminator(8, 1, "none", True, True)
     maps = []
     discriminator.down2.register_forward_hook(lambda module, inputs, output: maps.append(output))
     images = torch.rand(8, 1, 28, 28) * 2 - 1
@@ -98,7 +96,7 @@ def test_minibatch_std_is_the_mean_over_features_of_the_deviation_over_the_image
 
 def test_minibatch_std_is_independent_between_groups():
     torch.manual_seed(0)
-    discriminator = Discriminator(8, 1, "none", True)
+    discriminator = Discriminator(8, 1, "none", True, True)
     activate_std(discriminator)
     images = torch.rand(8, 1, 28, 28)
     changed = torch.cat([images[:4], torch.rand(4, 1, 28, 28)])
@@ -106,10 +104,10 @@ def test_minibatch_std_is_independent_between_groups():
 
 
 def test_batch_norm_is_present_only_when_selected():
-    assert any(isinstance(m, torch.nn.BatchNorm2d) for m in Discriminator(8, 1, "batch", False).modules())
-    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in Discriminator(8, 1, "none", False).modules())
+    assert any(isinstance(m, torch.nn.BatchNorm2d) for m in Discriminator(8, 1, "batch", False, True).modules())
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in Discriminator(8, 1, "none", False, True).modules())
 
 
 def test_no_pooling_anywhere():
-    for network in (Generator(16, 8, True, 10), Discriminator(8, 10, "batch", True)):
+    for network in (Generator(16, 8, True, 10, True), Discriminator(8, 10, "batch", True, True)):
         assert not any("Pool" in type(module).__name__ for module in network.modules())

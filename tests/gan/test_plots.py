@@ -14,10 +14,16 @@ CLUSTERS = torch.zeros(4, dtype=torch.int64)
 
 
 def picture(**discriminator) -> bytes:
-    arguments = {"width": 8, "clusters": 10, "norm": "none", "minibatch_std": True} | discriminator
+    arguments = {
+        "width": 8,
+        "clusters": 10,
+        "norm": "none",
+        "minibatch_std": True,
+        "full_resolution": True,
+    } | discriminator
     return networks_picture(
         {
-            "generator": summarize(Generator(16, 8, True, 1), torch.zeros(4, 16), CLUSTERS),
+            "generator": summarize(Generator(16, 8, True, 1, True), torch.zeros(4, 16), CLUSTERS),
             "discriminator": summarize(Discriminator(**arguments), torch.zeros(4, 1, 28, 28), CLUSTERS),
         }
     )

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from generators import make_generator
 
 from dcgan.gan.networks import Generator
 from dcgan.gan.sampling import (
@@ -16,8 +17,7 @@ from dcgan.gan.sampling import (
 
 @pytest.fixture
 def generator():
-    torch.manual_seed(0)
-    return Generator(16, 8, True, 20).eval()
+    return make_generator()
 
 
 def test_class_counts_are_those_of_mnist(mnist_dir):
@@ -96,11 +96,11 @@ def test_a_latent_walk_goes_from_one_digit_to_another_in_small_steps(generator):
 def test_the_latents_of_a_walk_keep_their_cluster_and_are_as_long_as_samples(monkeypatch):
     """Halfway along a straight line between two samples, a point has only 0.7 of their length."""
     monkeypatch.setattr("dcgan.gan.sampling.generate", lambda generator, z, labels: (z, labels))
-    z, labels = latent_walk(Generator(64, 8, True, 20), seed=3, steps=9)
+    z, labels = latent_walk(Generator(64, 8, True, 20, True), seed=3, steps=9)
     assert labels.tolist() == [digit for digit in range(10) for _ in range(9)]
     ends, z = latents(20, 64, seed=3).view(10, 2, 64), z.view(10, 9, 64)
-    assert torch.equal(z[:, :, 0], ends[:, :1, 0].expand(-1, 9))  # the first value selects the cluster
-    assert torch.allclose(z[:, [0, -1], 1:], ends[:, :, 1:], atol=1e-5)
-    lengths = z[:, :, 1:].norm(dim=2)
+    assert torch.equal(z[:, :, :2], ends[:, :1, :2].expand(-1, 9, -1))  # these select the cluster and the white
+    assert torch.allclose(z[:, [0, -1], 2:], ends[:, :, 2:], atol=1e-5)
+    lengths = z[:, :, 2:].norm(dim=2)
     assert (lengths > 0.95 * lengths[:, [0, -1]].amin(dim=1, keepdim=True)).all()
     assert (lengths < 1.05 * lengths[:, [0, -1]].amax(dim=1, keepdim=True)).all()

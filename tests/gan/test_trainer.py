@@ -8,6 +8,7 @@ from dcgan.params import ModelParams, TrainParams
 MODEL = ModelParams(
     conditional=True,
     clusters_per_class=2,
+    canvas=True,
     latent_size=8,
     generator_width=8,
     discriminator_width=8,

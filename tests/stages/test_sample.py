@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
+from generators import make_generator
 from pictures import digits_of, read_png
 from scripts import ROOT, load_stage
 
 from dcgan.data.mnist import read_idx
 from dcgan.gan.model_files import save_network
-from dcgan.gan.networks import Generator
 from dcgan.gan.sampling import generate, label_sequence, latent_walk, latents
 
 OUTPUTS = ("images-idx3-ubyte", "labels-idx1-ubyte", "grid.png", "walk.png")
@@ -28,8 +27,7 @@ def sample(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(conditional: bool = True, **changes: dict) -> dict[str, bytes]:
-        torch.manual_seed(0)
-        save_network("models/generator.safetensors", Generator(16, 8, conditional, 20).eval())
+        save_network("models/generator.safetensors", make_generator(conditional))
         params = yaml.safe_load((ROOT / "params.yaml").read_text())
         params["sample"] |= {"count": COUNT, "seed": 5, "threads": 1}
         params["evaluate"]["images"] = 100
@@ -44,15 +42,10 @@ def sample(tmp_path, monkeypatch):
     return run
 
 
-def generator() -> Generator:
-    torch.manual_seed(0)
-    return Generator(16, 8, True, 20).eval()
-
-
 def test_images_and_labels_are_those_of_sample_seed(sample):
     sample()
     labels = label_sequence(COUNT, "mnist", seed=5)
-    expected = generate(generator(), latents(COUNT, 16, seed=5), labels)
+    expected = generate(make_generator(), latents(COUNT, 16, seed=5), labels)
     images = read_idx("samples/images-idx3-ubyte")
     assert (images == expected).all() and len(np.unique(images, axis=0)) == COUNT
     assert (read_idx("samples/labels-idx1-ubyte") == labels.numpy()).all()
@@ -80,7 +73,7 @@ def test_the_grid_has_a_row_per_digit_and_the_walk_is_that_of_sample_seed(sample
         first = images[labels == label][:20]
         assert (rows[label, : len(first)] == first).all() and not rows[label, len(first) :].any()
     walk = digits_of(read_png("samples/walk.png"))
-    assert (walk.reshape(200, 28, 28) == latent_walk(generator(), seed=5, steps=20)).all()
+    assert (walk.reshape(200, 28, 28) == latent_walk(make_generator(), seed=5, steps=20)).all()
 
 
 def test_the_plain_dcgan_writes_no_labels(sample):

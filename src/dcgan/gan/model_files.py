@@ -92,8 +92,9 @@ def export_generator(path: str | os.PathLike, generator: Generator) -> None:
         inputs += (torch.zeros(2, dtype=torch.long),)
     batch = torch.export.Dim("batch", min=1, max=1_000_000)
     program = torch.export.export(generator, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs))
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # contains this checkout's path: the bytes would depend on it
+    for module in program.graph_module.modules():  # the whole program, and what it runs in float32
+        for node in module.graph.nodes:
+            node.meta.pop("stack_trace", None)  # contains this checkout's path: the bytes would depend on it
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     write_atomic(path, buffer.getvalue())

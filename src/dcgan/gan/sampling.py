@@ -82,16 +82,17 @@ def _shuffled(counts: np.ndarray, seed: int, part: int) -> Tensor:
 def latent_walk(generator: Generator, seed: int, steps: int) -> np.ndarray:
     """Interpolations between pairs of latents: uint8 (10 * steps, 28, 28), `steps` images for each label.
 
-    Spherical (White 2016): a straight line passes through points with a smaller norm than real samples have. The first
-    value of a latent is held fixed: it selects the cluster, and neighboring clusters need not look alike.
+    Spherical (White 2016): a straight line passes through points with a smaller norm than real samples have. The
+    values of a latent, which select cluster and white, are held fixed: neighboring clusters need not look alike.
     Without labels the 10 rows are simply 10 pairs.
     """
     ends = latents(2 * CLASSES, generator.arguments["latent_size"], seed).view(CLASSES, 2, 1, -1)
-    cluster, start, end = ends[:, 0, :, :1], ends[:, 0, :, 1:], ends[:, 1, :, 1:]  # (classes, 1, 1 or latent_size - 1)
+    fixed = generator.selectors
+    selectors, start, end = ends[:, 0, :, :fixed], ends[:, 0, :, fixed:], ends[:, 1, :, fixed:]  # (classes, 1, ...)
     cosine = torch.cosine_similarity(start, end, dim=-1)[..., None]
     angle = torch.arccos(cosine)
     t = torch.linspace(0, 1, steps)[None, :, None]
     z = (torch.sin((1 - t) * angle) * start + torch.sin(t * angle) * end) / torch.sin(angle)
-    z = torch.cat([cluster.expand(-1, steps, -1), z], dim=-1)
+    z = torch.cat([selectors.expand(-1, steps, -1), z], dim=-1)
     labels = torch.arange(CLASSES).repeat_interleave(steps)
     return generate(generator, z.flatten(0, 1), labels)

@@ -277,9 +277,11 @@ def build_networks(model: ModelParams, seed: int, device: torch.device) -> tuple
     """Both networks, with PyTorch's default initialization drawn from `seed`, in channels-last memory."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream(seed, "initialization").initial_seed())
-        generator = Generator(model.latent_size, model.generator_width, model.conditional, model.clusters_per_class)
+        generator = Generator(
+            model.latent_size, model.generator_width, model.conditional, model.clusters_per_class, model.canvas
+        )
         discriminator = Discriminator(
-            model.discriminator_width, model.clusters, model.discriminator_norm, model.minibatch_std
+            model.discriminator_width, model.clusters, model.discriminator_norm, model.minibatch_std, model.canvas
         )
     placement = {"device": device, "memory_format": torch.channels_last}
     return generator.to(**placement), discriminator.to(**placement)

@@ -1,0 +1,105 @@
+"""From a drawing on a large canvas to a digit as MNIST made them (LeCun et al. 1998).
+
+Each of MNIST's digits was a black and white image of another size. It was scaled until its longer side was 20 pixels,
+which made the grays along its edges, and moved by whole pixels until its center of mass was at pixel (14, 14). A
+network of small convolutions learns neither well: it cannot measure a digit. So the generator draws in nearly black and
+white, at more than twice the size, and this module does the rest.
+
+Gradients flow through the gray levels, not through the geometry. The geometry is computed from whole numbers, so that
+rounding errors of another processor do not move a digit.
+"""
+
+import torch
+from torch import Tensor, nn
+
+CANVAS_SIZE = 56
+IMAGE_SIZE = 28
+DIGIT_SIZE = 20  # pixels of a digit's longer side
+HALF = 127  # of 255 gray levels: pixels with more are the drawing that the bounding box holds
+
+# How often the white of an MNIST digit, the commonest of its bright gray levels, is 251, 252, 253, 254 and 255.
+DARKEST_WHITE = 251
+WHITE_FREQUENCIES = (0.025, 0.213, 0.430, 0.279, 0.053)
+
+
+class Rendering(nn.Module):
+    """Logits on the canvas, (N, 1, 56, 56), to images, (N, 1, 28, 28) in [-1, 1]; `white` (N,) ~ N(0, 1).
+
+    Every digit gets one level of white, the quantile of MNIST's levels that `white` selects.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        below = torch.tensor(WHITE_FREQUENCIES, dtype=torch.float64).cumsum(0)[:-1]
+        self.register_buffer("white_bounds", torch.special.ndtri(below).float(), persistent=False)
+
+    def forward(self, logits: Tensor, white: Tensor) -> Tensor:
+        level = DARKEST_WHITE + (white[:, None] > self.white_bounds).sum(dim=1)
+        digits = normalize_size(ink(logits)) * (level.to(logits.dtype) / 255)[:, None, None, None]
+        return 2 * digits - 1
+
+
+def ink(logits: Tensor) -> Tensor:
+    """Logits to ink, 0 to 1: none below -1/8, full above 1/8, in proportion between them.
+
+    Where this function is flat it has no gradient, and a stroke could never begin. So the gradient is that of the
+    sigmoid of 4 times the logits (a straight-through estimator, Bengio et al. 2013).
+    """
+    smooth = torch.sigmoid(4 * logits)
+    return smooth + ((0.5 + 4 * logits).clamp(0, 1) - smooth).detach()
+
+
+def normalize_size(drawings: Tensor) -> Tensor:
+    """Scale drawings, (N, 1, S, S) in [0, 1], to a longer side of 20 pixels and center their mass: (N, 1, 28, 28).
+
+    Each pixel is the mean of the area of the drawing that it covers, as matrix products along rows and columns.
+    """
+    pixels = drawings[:, 0]
+    levels = (255 * pixels.detach()).round()
+    first_row, height = _extent(levels.amax(dim=2) > HALF)
+    first_column, width = _extent(levels.amax(dim=1) > HALF)
+    longer = torch.maximum(height, width)
+    rows = _resampling(levels.sum(dim=2), first_row, height, longer).to(pixels.dtype)
+    columns = _resampling(levels.sum(dim=1), first_column, width, longer).to(pixels.dtype)
+    return (rows @ pixels @ columns.mT)[:, None]
+
+
+def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
+    """First index and length of the stretch from the first to the last True of each row; all of it if there is none.
+
+    Returns:
+        float64 (N,), (N,), whole numbers.
+    """
+    size = occupied.shape[1]
+    index = torch.arange(size, dtype=torch.float64, device=occupied.device)
+    first = torch.where(occupied, index, float(size)).amin(dim=1)
+    last = torch.where(occupied, index, -1.0).amax(dim=1)
+    empty = last < 0
+    return torch.where(empty, 0.0, first), torch.where(empty, float(size), last - first + 1)
+
+
+def _resampling(mass: Tensor, first: Tensor, length: Tensor, longer: Tensor) -> Tensor:
+    """The matrices that take one axis of each canvas to that of its image: float64 (N, 28, S).
+
+    Args:
+        mass: sum of the gray levels in each row, (N, S), whole numbers.
+        first, length: the digit's extent along this axis, float64 (N,).
+        longer: the longer of its two extents, float64 (N,).
+    """
+    mass = mass.double()
+    index = torch.arange(mass.shape[1], dtype=torch.float64, device=mass.device)
+    target = torch.floor((2 * DIGIT_SIZE * length + longer) / (2 * longer)).clamp(min=1)  # rounded to whole pixels
+    total = mass.sum(dim=1).clamp(min=1)
+    moment = (mass * index).sum(dim=1)
+    # The center of mass in target pixels from the digit's first one is numerator / denominator; both are whole numbers
+    # below 2**53, so that float64 holds them exactly.
+    numerator = (2 * (moment - first * total) + total) * target - total * length
+    denominator = 2 * total * length
+    offset = torch.floor((29 * denominator - 2 * numerator) / (2 * denominator))  # it falls within 13.5 to 14.5
+    offset = torch.minimum(offset.clamp(min=0), IMAGE_SIZE - target)
+
+    pixel = torch.arange(IMAGE_SIZE, dtype=torch.float64, device=mass.device)
+    scale = (length / target)[:, None]
+    start = first[:, None] + (pixel - offset[:, None]) * scale  # where each pixel begins on the canvas, (N, 28)
+    covered = torch.minimum((start + scale)[:, :, None], index + 1) - torch.maximum(start[:, :, None], index)
+    return covered.clamp(min=0) / scale[:, :, None]
