@@ -25,9 +25,11 @@ class TutorialLoop:
     def __init__(self, model: ModelParams, batch_size: int, data: Path) -> None:
         torch.manual_seed(1)
         self.latent_size = model.latent_size
-        self.generator = Generator(model.latent_size, model.generator_width, conditional=True, clusters_per_class=1)
+        self.generator = Generator(
+            model.latent_size, model.generator_width, conditional=True, clusters_per_class=1, canvas=model.canvas
+        )
         self.discriminator = Discriminator(
-            model.discriminator_width, CLASSES, model.discriminator_norm, model.minibatch_std
+            model.discriminator_width, CLASSES, model.discriminator_norm, model.minibatch_std, model.canvas
         )
         transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
         self.loader = DataLoader(MNIST(data, transform=transform), batch_size, shuffle=True, drop_last=True)

@@ -99,7 +99,7 @@ def test_damaged_run_logs_are_reported_and_the_others_sent(root, store, tmp_path
     assert "3 run log(s), 2 of them with something new" in printed.out  # with the restored one
     assert find_run(store, whole).info.run_name == "whole"
     (damaged.folder / "events.jsonl").unlink()
-    assert publish.run(None) == UserError.exit_code  # the other one is a failure of its own
+    assert publish.run(EVERYTHING) == UserError.exit_code  # the other one is a failure of its own
     assert f"{unsendable.id}/files/gone" in capsys.readouterr().err
 
 

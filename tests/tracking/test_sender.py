@@ -88,7 +88,7 @@ def test_a_server_that_is_down_then_up_then_killed_and_back_loses_nothing(root, 
     first = Stage(server.uri)
     wait_for(lambda: len(RunLog.open(root, first.run_log_id).logged("point")) > 300)  # 150 of each series
     first.end()
-    assert first.steps > 100 and first.longest < 0.5 and first.ending < 8
+    assert first.steps > 100 and first.longest < 0.5 and first.ending < 23
     assert first.stderr.count("cannot send to") == first.stderr.count("`dcgan publish` sends the rest") == 1
     assert "connection refused" in first.stderr and first.stderr.count("\n") == 2
 
@@ -119,7 +119,7 @@ def test_a_server_that_is_down_then_up_then_killed_and_back_loses_nothing(root, 
     check_complete(store, run_log)
 
 
-@pytest.mark.parametrize(("status", "bound"), [("KILLED", 8), pytest.param("FINISHED", 23, marks=pytest.mark.faults)])
+@pytest.mark.parametrize(("status", "bound"), [("KILLED", 15), pytest.param("FINISHED", 23, marks=pytest.mark.faults)])
 def test_a_server_that_never_answers_does_not_hold_up_the_end(root, status, bound):
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections, never answers
         stage = Stage(f"http://me:secret@127.0.0.1:{silent.getsockname()[1]}")
