@@ -42,7 +42,7 @@ class Lock:
             Taken: another process has locked the new file in the meantime.
             UserError: the file cannot be created again.
         """
-        if not _is_at(self._file, self.path):
+        if not is_at(self._file, self.path):
             former, self._file = self._file, self._lock(WAIT_S)
             former.close()
 
@@ -113,6 +113,14 @@ def is_held(path: str | os.PathLike) -> bool:
     return file is None
 
 
+def is_at(file: BinaryIO, path: str | os.PathLike) -> bool:
+    """Whether an open lock file is still the one at the path; a deleted one keeps nobody out."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except OSError:  # no file at the path, or, on NFS, a handle of a deleted one
+        return False
+
+
 def _try_lock(path: str | os.PathLike, mode: int, create: bool = True) -> BinaryIO | None:
     """The locked file, or None if another process holds a lock that excludes this one, or if there is no such file and
     none may be created."""
@@ -125,7 +133,7 @@ def _try_lock(path: str | os.PathLike, mode: int, create: bool = True) -> Binary
         except BlockingIOError:
             file.close()
             return None
-        if _is_at(file, path):
+        if is_at(file, path):
             return file
         file.close()  # deleted between opening and locking
 
@@ -139,13 +147,6 @@ def _open(path: str | os.PathLike, create: bool) -> BinaryIO | None:
         if isinstance(error, FileNotFoundError) and not create:
             return None
         raise UserError(f"cannot lock {path}: {error.strerror}; make the folder writable, then run again") from error
-
-
-def _is_at(file: BinaryIO, path: str | os.PathLike) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except OSError:  # no file at the path, or, on NFS, a handle of a deleted one
-        return False
 
 
 def _rewrite(file: BinaryIO, content: bytes) -> None:
