@@ -30,7 +30,7 @@ REPRO = ("dvc", "repro")
 PUBLISH = (sys.executable, "-m", "dcgan.cli", "publish")
 BUDGET = {"train": {"images": 1600, "workers": 2, "batch_size": 16}}
 GAP_S = 0.6  # from the end of a stage's process to the moment when dvc.lock records it, and a little more
-TIMEOUT_S = 300
+TIMEOUT_S = 1200  # of a pipeline on a busy machine; it takes some 20 seconds on an idle one
 
 Points = list[tuple[str, int, float]]  # (series, step, value), with repetitions
 
