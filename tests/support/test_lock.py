@@ -152,6 +152,19 @@ def test_a_holder_locks_its_deleted_file_again(tmp_path):
     assert not is_held(path)
 
 
+def test_whoever_waits_for_a_deleted_lock_file_lets_its_living_holder_restore_it(tmp_path):
+    path = tmp_path / "lock"
+    tell = "tell = lambda holder: print('waiting', flush=True)\n"
+    with hold(path, "training") as lock:
+        second = start(path, f"{tell}with hold(path, 'x', wait=30, while_waiting=tell): print('held')")
+        assert second.stdout.readline() == "waiting\n"
+        path.unlink()
+        time.sleep(0.5)
+        lock.restore()
+        assert second.poll() is None
+    assert second.communicate()[0].endswith("held\n")
+
+
 def test_a_holder_is_told_who_took_its_deleted_lock(tmp_path):
     path = tmp_path / "lock"
     with hold(path, "training") as lock:

@@ -57,6 +57,10 @@ def test_the_store_is_at_its_path_whatever_characters_that_has(tmp_path, monkeyp
         ("https://secret@example.org", "https://example.org"),
         ("postgresql+psycopg2://me:secret@db:5432/mlflow", "postgresql+psycopg2://db:5432/mlflow"),
         ("postgresql://db/mlflow?user=me&password=secret&ssl=1", "postgresql://db/mlflow?user=me&password=***&ssl=1"),
+        (
+            "mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3Dsecret%3BDATABASE%3Dx",
+            "mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3D***%3BDATABASE%3Dx",
+        ),
         ("http://example.org:5000/x@y", "http://example.org:5000/x@y"),
         ("sqlite:////home/me/mlflow.db", "sqlite:////home/me/mlflow.db"),
     ],

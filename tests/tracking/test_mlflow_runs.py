@@ -177,6 +177,13 @@ def test_a_request_that_never_becomes_a_run_is_repeated_and_watched(root, store)
     assert unsettled_run_logs(root, store.uri) == []
 
 
+def test_a_request_noted_before_the_clock_was_set_back_is_repeated_all_the_same(root, store):
+    run_log = RunLog.create(root, "run")
+    write_sent(run_log.folder, store.uri, Sent(requests=1, requested=time.time() + 86_400))
+    assert store.publish(run_log, wait=0) > 0
+    assert unsettled_run_logs(root, store.uri) == []
+
+
 def test_an_unanswered_request_is_forgotten_after_an_hour(root):
     run_log = RunLog.create(root, "run")
     for age, unsettled in ((3500, [run_log.folder]), (3700, [])):

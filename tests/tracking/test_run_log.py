@@ -299,3 +299,10 @@ except UserError as error:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "cannot write" in done.stdout and done.stdout.count("\n") == 1
     assert (run_log.folder / "events.jsonl").stat().st_size == size
+
+
+def test_a_living_writer_whose_lock_was_deleted_is_alive_again_from_its_next_event_on(tmp_path):
+    run_log = RunLog.create(tmp_path, "run")
+    (run_log.folder / "alive.lock").unlink()
+    run_log.log_points({"train/loss_g": 1.0}, step=1)
+    assert run_log.is_alive

@@ -1,12 +1,14 @@
 """File locks between processes, with `flock`: the operating system releases a lock when its holder dies.
 
 A lock belongs to the file that was opened, not to its path. If the file is deleted, the next process creates another
-one at the same path and locks that. So a lock counts only if its file is still the one at the path; and whoever holds
-a lock for long calls `Lock.restore` now and then. Nothing in this project deletes a lock file.
+one at the same path and locks that. So a lock counts only if its file is still the one at the path. Whoever holds a
+lock for long calls `Lock.restore` once a second, and whoever waits for a lock leaves its holder the time to do that.
+Nothing in this project deletes a lock file.
 """
 
 import fcntl
 import json
+import math
 import os
 import socket
 import time
@@ -19,6 +21,7 @@ from dcgan.support.errors import UserError
 
 POLL_S = 0.02
 WAIT_S = 0.5  # `is_held` takes a lock for an instant; this outlasts it
+RESTORE_S = 2.0  # a holder that is alive has restored its lock by then
 
 
 class Taken(UserError):
@@ -39,7 +42,7 @@ class Lock:
             Taken: another process has locked the new file in the meantime.
             UserError: the file cannot be created again.
         """
-        if not _is_at(self._file, self.path):
+        if not is_at(self._file, self.path):
             former, self._file = self._file, self._lock(WAIT_S)
             former.close()
 
@@ -49,7 +52,10 @@ class Lock:
 
     def _lock(self, wait: float, while_waiting: Callable[[str], None] | None = None) -> BinaryIO:
         deadline = time.monotonic() + wait
-        while (file := _try_lock(self.path, fcntl.LOCK_EX)) is None:
+        taken = -math.inf  # when the lock was last seen to be taken
+        while (file := _try_lock(self.path, fcntl.LOCK_EX, create=time.monotonic() > taken + RESTORE_S)) is None:
+            if taken == -math.inf or self.path.exists():
+                taken = time.monotonic()
             if time.monotonic() >= deadline:
                 raise Taken(
                     f"{self.path} is held {_holder(self.path)}; wait for that process or stop it, then run again"
@@ -107,33 +113,40 @@ def is_held(path: str | os.PathLike) -> bool:
     return file is None
 
 
-def _try_lock(path: str | os.PathLike, mode: int) -> BinaryIO | None:
-    """The locked file, or None if another process holds a lock that excludes this one."""
+def is_at(file: BinaryIO, path: str | os.PathLike) -> bool:
+    """Whether an open lock file is still the one at the path; a deleted one keeps nobody out."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except OSError:  # no file at the path, or, on NFS, a handle of a deleted one
+        return False
+
+
+def _try_lock(path: str | os.PathLike, mode: int, create: bool = True) -> BinaryIO | None:
+    """The locked file, or None if another process holds a lock that excludes this one, or if there is no such file and
+    none may be created."""
     while True:
-        file = _open(path)
+        file = _open(path, create)
+        if file is None:
+            return None
         try:
             fcntl.flock(file, mode | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
             return None
-        if _is_at(file, path):
+        if is_at(file, path):
             return file
         file.close()  # deleted between opening and locking
 
 
-def _open(path: str | os.PathLike) -> BinaryIO:
+def _open(path: str | os.PathLike, create: bool) -> BinaryIO | None:
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+b", buffering=0)
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        return open(os.open(path, flags, 0o644), "r+b", buffering=0)
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not create:
+            return None
         raise UserError(f"cannot lock {path}: {error.strerror}; make the folder writable, then run again") from error
-
-
-def _is_at(file: BinaryIO, path: str | os.PathLike) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except OSError:  # no file at the path, or, on NFS, a handle of a deleted one
-        return False
 
 
 def _rewrite(file: BinaryIO, content: bytes) -> None:

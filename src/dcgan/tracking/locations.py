@@ -65,7 +65,9 @@ def redact_password(text: str) -> str:
     """An address, or a text with addresses in it, without user names, passwords and tokens."""
     # Up to the last "@" before the path; the second form is a password that holds a "/" (a port is digits alone)
     text = re.sub(r"//(?:[^\s/?#]*@|[^\s/@:]*:(?!\d+/)[^\s'\"]*@)", "//", text)
-    return re.sub(r"(?i)\b(password|passwd|pwd|token|secret)=[^\s&;'\"]*", r"\1=***", text)
+    # An ODBC connection string within an address has %3D for "=" and %3B for ";"
+    name = r"(?i)(?:\b|(?<=%3B))(password|passwd|pwd|token|secret)"
+    return re.sub(rf"{name}(=|%3D)(?:(?!%3B)[^\s&;'\"])*", r"\1\2***", text)
 
 
 def summarize_error(error: BaseException) -> str:

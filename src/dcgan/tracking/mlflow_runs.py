@@ -156,7 +156,7 @@ class Runs:
         if not sent.requests:
             return None
         deadline = time.time() + wait
-        while time.time() < sent.requested + CREATE_S:
+        while abs(time.time() - sent.requested) < CREATE_S:  # the clock may have been set back since
             if time.time() >= deadline:
                 raise Unanswered(f"the server has not answered yet whether it created the run of run log {run_log.id}")
             time.sleep(POLL_S)

@@ -19,7 +19,7 @@ from typing import Any
 
 from dcgan.support.errors import UserError
 from dcgan.support.files import sha256, write_atomic
-from dcgan.support.lock import is_held, share
+from dcgan.support.lock import is_at, is_held, share
 from dcgan.tracking.events import Event, Key, decode, encode, entries, flatten, to_json_number, to_text
 from dcgan.tracking.locations import run_logs_folder, store_uri
 from dcgan.tracking.names import PUBLISH_COMMAND
@@ -149,7 +149,7 @@ class RunLog:
     @property
     def is_alive(self) -> bool:
         """Whether a living process (this one included) has written to it and not ended since."""
-        return is_held(self.folder / "alive.lock")
+        return is_held(self._alive_file)
 
     @property
     def is_restored(self) -> bool:
@@ -199,6 +199,10 @@ class RunLog:
     def _events_file(self) -> Path:
         return self.folder / "events.jsonl"
 
+    @property
+    def _alive_file(self) -> Path:
+        return self.folder / "alive.lock"
+
     def _lines(self, start: int) -> Iterator[bytes]:
         try:
             with contextlib.suppress(FileNotFoundError), open(self._events_file, "rb") as stream:
@@ -222,8 +226,8 @@ class RunLog:
         """Append the new part of `event` as one whole line; a full disk leaves the file as it was."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if self._alive is None:
-                self._alive = share(self.folder / "alive.lock")
+            if self._alive is None or not is_at(self._alive, self._alive_file):  # first event, or the file was deleted
+                self._alive = share(self._alive_file)
             with open(self._events_file, "ab", buffering=0) as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX)
                 self._read_new_events()
