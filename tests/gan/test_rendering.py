@@ -53,7 +53,7 @@ def test_a_digit_far_from_its_center_of_mass_is_moved_but_never_cut_off(turns):
     drawing[:, :, 4:24, 4:10] = 1.0
     drawing[:, :, 13:15, 10:44] = 1.0  # the box is 40 wide: two pixels become one
     digit = normalize_size(drawing.rot90(turns, (2, 3)))
-    assert digit.sum() == pytest.approx(drawing.sum() / 4, rel=1e-5)
+    assert digit.sum() == pytest.approx(float(drawing.sum()) / 4, rel=1e-5)
 
 
 def test_an_empty_canvas_is_a_black_image_and_a_full_one_fits():
