@@ -26,6 +26,11 @@ def test_scores_that_are_missing_are_left_out_and_a_missing_real_value_is_a_dash
     assert line.split()[:5] == ["Inception", "FID", "3.88", "-", "lower"]
 
 
+def test_a_real_value_of_zero_is_a_value():
+    (_, line) = text_table({"copied": 0.5, "copied_real": 0.0}).splitlines()
+    assert line.split()[:4] == ["copied", "50.00%", "0.00%", "equal"]
+
+
 def test_the_page_has_every_score_the_protocol_and_the_pictures_that_exist(tmp_path):
     (tmp_path / SAMPLE_GRID).parent.mkdir()
     (tmp_path / SAMPLE_GRID).write_bytes(b"a picture")

@@ -58,6 +58,19 @@ def test_clusters_are_selected_at_the_frequencies_that_were_set(conditional):
     assert (frequencies[expected.flatten() == 0] == 0).all()
 
 
+def test_the_second_value_of_a_latent_selects_the_white_and_nothing_else():
+    """Not the first, which selects the cluster: else every cluster would have whites of its own."""
+    generator = make_generator(clusters_per_class=1)  # so that the first value selects nothing
+    latents, labels = torch.randn(16)[None].repeat(3, 1), torch.zeros(3, dtype=torch.int64)
+    latents[1, 0], latents[2, 0] = -5.0, 5.0
+    first, *others = generator(latents, labels)
+    assert all(torch.allclose(first, other, atol=1e-5) for other in others)
+    latents[:, 1] = torch.tensor([-5.0, 0.0, 5.0])
+    gray = (generator(latents, labels) + 1) / 2
+    assert torch.allclose(gray.amax(dim=(1, 2, 3)), torch.tensor([251.0, 253.0, 255.0]) / 255)
+    assert torch.allclose(gray[2] * 251 / 255, gray[0], atol=1e-5)
+
+
 def activate_std(discriminator: Discriminator) -> None:
     """Give the std a weight, as training does: it is initialized to zero."""
     if discriminator.std_weight is not None:

@@ -46,6 +46,16 @@ def test_every_pixel_is_the_mean_of_the_area_it_covers():
     assert torch.allclose(digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_a_digit_far_from_its_center_of_mass_is_moved_but_never_cut_off(turns):
+    """A blot with a long tail: with the mass at (14, 14), the tail's end would be outside of the image."""
+    drawing = torch.zeros(1, 1, 56, 56)
+    drawing[:, :, 4:24, 4:10] = 1.0
+    drawing[:, :, 13:15, 10:44] = 1.0  # the box is 40 wide: two pixels become one
+    digit = normalize_size(drawing.rot90(turns, (2, 3)))
+    assert digit.sum() == pytest.approx(float(drawing.sum()) / 4, rel=1e-5)
+
+
 def test_an_empty_canvas_is_a_black_image_and_a_full_one_fits():
     assert not normalize_size(torch.zeros(2, 1, 56, 56)).any()
     full = normalize_size(torch.ones(1, 1, 56, 56))

@@ -77,3 +77,16 @@ def test_head_may_stop_reading_without_an_error_message(lines):
     assert process.stderr.read() == ""
     assert process.wait(30) == 141
     process.stderr.close()
+
+
+def test_a_verdict_survives_a_reader_that_is_gone_by_the_last_flush():
+    """As `dcgan check | head -0` in a script that stops on 1: 141 would be taken for another failure."""
+    command = script("sys.stdin.read()\nprint('worse')\nreturn 1")
+    buffered = os.environ | {"PYTHONUNBUFFERED": ""}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, **pipes, env=buffered)
+    process.stdout.close()
+    process.stdin.close()
+    assert process.stderr.read() == b""
+    assert process.wait(30) == 1
+    process.stderr.close()

@@ -27,7 +27,7 @@ from dcgan.commands import publish
 from dcgan.support.errors import UserError
 from dcgan.tracking.mlflow_store import Store
 from dcgan.tracking.run_log import RunLog
-from dcgan.tracking.sender import publishing
+from dcgan.tracking.sender import next_pause, publishing
 from dcgan.tracking.sent import Sent, read_sent, unsent_run_logs, write_sent
 
 
@@ -49,7 +49,7 @@ STAGE = """
 import select, sys, time
 from dcgan.paths import root_folder
 from dcgan.tracking.run_log import RunLog
-from dcgan.tracking.sender import publishing
+from dcgan.tracking.sender import next_pause, publishing
 steps, longest = 0, 0.0
 try:
     with publishing(root_folder()):
@@ -146,7 +146,13 @@ def test_the_sender_of_a_killed_stage_sends_the_rest_and_ends(root, store):
     assert (run.info.status, run_log.is_alive) == ("RUNNING", False)
 
 
-def test_what_cannot_be_read_or_sent_is_reported_once_and_does_not_hold_up_the_others(root, store, tmp_path):
+def test_what_cannot_be_read_or_sent_is_reported_once_and_does_not_hold_up_the_others(
+    root, store, tmp_path, monkeypatch
+):
+    """And what was begun for another store alone is not sent."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("MLFLOW_TRACKING_URI", "http://another")
+        foreign = RunLog.create(root, "foreign")
     damaged, refused, whole = (RunLog.create(root, name) for name in ("damaged", "refused", "whole"))
     whole.log_points({"a": 1.0}, 1)
     (damaged.folder / "events.jsonl").write_bytes(b"not JSON\n")
@@ -164,7 +170,16 @@ def test_what_cannot_be_read_or_sent_is_reported_once_and_does_not_hold_up_the_o
     assert stage.stderr.count("a.txt is missing or unreadable") == 1
     assert "1 run log(s) not sent in full" in stage.stderr and "cannot send" not in stage.stderr
     assert stage.stderr.count("\n") == 3
-    assert set(unsent_run_logs(root, store.uri)) == {damaged.folder, refused.folder}
+    assert set(unsent_run_logs(root, store.uri)) == {damaged.folder, refused.folder, foreign.folder}
+
+
+def test_a_store_that_is_down_is_tried_less_and_less_often_but_at_least_every_minute():
+    """Else the live view of a long training would come back long after the store."""
+    pauses = [0.5]
+    for _ in range(6):
+        pauses.append(next_pause(pauses[-1], every=5.0, is_down=True))
+    assert pauses[1:] == [10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
+    assert next_pause(60.0, every=5.0, is_down=False) == 5.0
 
 
 def test_an_interval_that_is_not_a_number_is_refused(root, monkeypatch):

@@ -99,6 +99,11 @@ def _stop_sender(sender: subprocess.Popen, seconds: float) -> None:
         sender.wait()
 
 
+def next_pause(pause: float, every: float, is_down: bool) -> float:
+    """Seconds until the next attempt, after one that followed a pause of `pause`: doubled while the store is down."""
+    return min(2 * max(pause, every), LONGEST_PAUSE_S) if is_down else every
+
+
 class _Sender:
     """What runs in the sending process."""
 
@@ -113,7 +118,7 @@ class _Sender:
         pause = FIRST_SEND_S
         while not self.is_stage_over(pause):
             self.send()
-            pause = min(2 * max(pause, self.every), LONGEST_PAUSE_S) if self.is_down else self.every
+            pause = next_pause(pause, self.every, self.is_down)
         timeout = threading.Timer(LAST_SEND_WHEN_DOWN_S if self.is_down else LAST_SEND_S, os._exit, [1])
         timeout.daemon = True
         timeout.start()
