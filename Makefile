@@ -26,7 +26,7 @@ quick: .venv/ready  ## try a change of the code: 3 minutes, rough scores, as an 
 test: .venv/ready  ## run the tests: about 5 minutes on 2 cores
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults"
 
-test-faults: .venv/ready  ## run the long tests with kills, full disks and dead servers: about 10 minutes
+test-faults: .venv/ready  ## run the long tests with kills, full disks and dead servers: most of an hour
 	pytest -s -m faults
 
 ui: .venv/ready  ## compare runs in MLflow

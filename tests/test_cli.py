@@ -79,7 +79,7 @@ def test_the_version_is_that_of_the_package(capsys):
 def below(tmp_path) -> Path:
     """A folder two levels below the root of a repository with parameters, scores and a baseline."""
     (tmp_path / "dvc.yaml").touch()
-    for name in ("params.yaml", "metrics/baseline.json", "metrics/evaluate.json", "metrics/train.json"):
+    for name in ("params.yaml", "metrics/baseline.json", "metrics/evaluate.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     folder = tmp_path / "src" / "deep"
@@ -104,7 +104,7 @@ def test_files_are_those_of_the_folder_where_the_user_is(below):
     (below / "mine.yaml").write_text("train: 5")
     done = dcgan_in(below, "params", "mine.yaml")
     assert f"{below}/mine.yaml: train is 5" in done.stderr
-    for name in ("evaluate.json", "train.json", "baseline.json"):
+    for name in ("evaluate.json", "baseline.json"):
         (root / "metrics" / name).rename(below / name)
     done = dcgan_in(below, "check", "evaluate.json", "--baseline", "baseline.json")
     assert done.returncode == 0, done.stderr

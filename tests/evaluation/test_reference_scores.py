@@ -10,6 +10,7 @@ from dcgan.evaluation.feature_extractor import load_feature_extractor
 FROM_FEATURES = ("precision", "recall", "density", "coverage", "label_accuracy", "class_balance")
 
 
+@pytest.mark.faults
 def test_the_stored_real_scores_are_those_of_this_code(mnist, monkeypatch):
     """All but KID, which depends on the subsets drawn, and the classifiers' accuracies, which need a training."""
     train, test = mnist

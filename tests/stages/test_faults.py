@@ -285,6 +285,7 @@ def test_a_second_trainer_waits_and_uses_the_result_of_the_first(clone, expected
 @pytest.mark.parametrize(
     "change", ["parameter", *(pytest.param(what, marks=pytest.mark.faults) for what in ("code", "data"))]
 )
+@pytest.mark.faults
 def test_a_change_after_an_interruption_starts_over(killed_clone, change):
     clone = killed_clone
     if change == "parameter":
@@ -309,6 +310,7 @@ def test_a_change_after_an_interruption_starts_over(killed_clone, change):
         assert "stopped by SIGTERM" in output and len(first_images(clone)) == 2
 
 
+@pytest.mark.faults
 def test_a_kill_and_a_damaged_checkpoint_change_nothing(killed_clone, expected):
     *_, newest = checkpoints(killed_clone)
     content = bytearray(newest.read_bytes())
@@ -320,6 +322,7 @@ def test_a_kill_and_a_damaged_checkpoint_change_nothing(killed_clone, expected):
     check_nothing_lost(killed_clone, expected)
 
 
+@pytest.mark.faults
 def test_a_full_disk_gives_one_clear_line_and_keeps_the_checkpoints(killed_clone):
     """A limit on file sizes simulates a full disk: the next checkpoint cannot be written."""
     kept = {path: path.read_bytes() for path in checkpoints(killed_clone)}

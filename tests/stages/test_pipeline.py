@@ -130,6 +130,7 @@ def test_changing_the_sample_count_does_not_change_the_training(pipeline):
     assert "'sample'" in done.stdout
 
 
+@pytest.mark.faults
 def test_two_parallel_queued_experiments_run_the_code_that_was_queued(pipeline):
     folder, _ = pipeline
     for seed in (11, 12):

@@ -83,6 +83,7 @@ class Stage:
         self.steps, self.longest, self.ending = int(steps), float(longest), float(ending)
 
 
+@pytest.mark.faults
 def test_a_server_that_is_down_then_up_then_killed_and_back_loses_nothing(root, server, tmp_path):
     """Down for the whole first stage; up for the second, but killed halfway and started again."""
     first = Stage(server.uri)
