@@ -23,7 +23,7 @@ quick: .venv/ready  ## try a change of the code: 3 minutes, rough scores, as an 
 	@dvc exp show --no-pager --hide-workspace --drop '.*[./]|samples|Created'
 	@echo "These scores are rough, and comparable only with those of other quick runs: make quick NAME=after"
 
-test: .venv/ready  ## run the tests: about 5 minutes on 2 cores
+test: .venv/ready  ## run the tests: about 6 minutes on 2 cores
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults"
 
 test-faults: .venv/ready  ## run the long tests with kills, full disks and dead servers: most of an hour
