@@ -17,7 +17,7 @@ repro: .venv/ready  ## run the pipeline: download, train, sample, evaluate
 	@dcgan report
 
 NAME ?= quick
-quick: .venv/ready  ## try a change of the code: 3 minutes, rough scores, as an experiment (NAME=after names it)
+quick: .venv/ready  ## try a change of the code: a quarter of the training, rough scores, as an experiment (NAME=after names it)
 	@dvc exp remove -q $(NAME) 2>/dev/null || true
 	dvc exp run --temp --name $(NAME) -S train.images=300000 -S sample.count=20000 -S evaluate.images=5000
 	@dvc exp show --no-pager --hide-workspace --drop '.*[./]|samples|Created'

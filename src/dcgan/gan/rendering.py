@@ -12,7 +12,6 @@ rounding errors of another processor do not move a digit.
 import torch
 from torch import Tensor, nn
 
-CANVAS_SIZE = 56
 IMAGE_SIZE = 28
 DIGIT_SIZE = 20  # pixels of a digit's longer side
 HALF = 127  # of 255 gray levels: pixels with more are the drawing that the bounding box holds
