@@ -14,8 +14,8 @@ from dcgan.evaluation.feature_extractor import FeatureExtractor, load_feature_ex
 from dcgan.evaluation.inception import INCEPTION_SCORES, inception_scores
 from dcgan.evaluation.metrics.classifier_scores import CAS_RECIPE, classification_accuracy
 from dcgan.evaluation.metrics.fid_kid import KID_SUBSETS, fid, kid, kid_subset_size
-from dcgan.evaluation.metrics.memorization import Nearest, memorization_scores, nearest_training
 from dcgan.evaluation.metrics.form import form_scores
+from dcgan.evaluation.metrics.memorization import Nearest, memorization_scores, nearest_training
 from dcgan.evaluation.metrics.prdc import (
     DENSITY_COVERAGE_NEIGHBORS,
     PRECISION_RECALL_NEIGHBORS,
@@ -203,7 +203,7 @@ def classifier_score_tasks(
 
 
 def _real_scores(scorer: FeatureScorer, train: Digits, test_labels: np.ndarray, count: int) -> dict[str, float]:
-    """The stored scores of real data; for another number of images than theirs, those without training are measured again."""
+    """The stored scores of real data; of another number of images, those that train no classifier measured anew."""
     stored = scorer.extractor.metadata["real_scores"]
     if count == FULL_COUNT:
         return stored
