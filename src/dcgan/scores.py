@@ -150,7 +150,7 @@ SCORES = (
         ".1%",
         "higher",
         "fraction of digits whose longer side is 20 pixels, as in MNIST",
-        alarm=0.01,
+        alarm=0.005,
     ),
     Score(
         "centered",
@@ -158,7 +158,7 @@ SCORES = (
         ".1%",
         "higher",
         "fraction of digits centered within half a pixel, as in MNIST",
-        alarm=0.01,
+        alarm=0.005,
     ),
     Score(
         "stray_parts",
@@ -174,7 +174,7 @@ SCORES = (
         ".2%",
         "equal",
         "fraction of pixels with a gray level of 1 to 16: haze",
-        alarm=0.003,
+        alarm=0.002,
     ),
     Score(
         "gray_distance",

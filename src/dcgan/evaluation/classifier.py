@@ -87,7 +87,6 @@ def fit(
         build: returns the untrained network: images in, logits [N, classes] out.
     """
     network = _new_network(build, seed)
-    bf16 = recipe.bf16 and has_native_bf16()
     rng = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
@@ -98,7 +97,7 @@ def fit(
     with progress(title, steps * recipe.batch_size, "images") as bar:
         for rows in _batches(len(images), recipe, rng):
             batch = shifted(images[rows], recipe.shift, rng)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with precision(recipe.bf16):
                 logits = network(batch)
             loss = functional.cross_entropy(logits.float(), labels[rows])
             optimizer.zero_grad()
@@ -116,10 +115,11 @@ def _new_network(build: Callable[[], nn.Module], seed: int) -> nn.Module:
         return build().to(memory_format=torch.channels_last)
 
 
-def has_native_bf16() -> bool:
-    """Whether the processor computes with bf16; emulating it is many times slower than fp32."""
+def precision(bf16: bool) -> torch.autocast:
+    """Context for a forward pass in bf16, or in fp32 where the processor would only emulate it, which is slower."""
     capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16"))
+    native = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16"))
+    return torch.autocast("cpu", torch.bfloat16, enabled=bf16 and native)
 
 
 def _batches(count: int, recipe: Recipe, rng: torch.Generator) -> Iterator[Tensor]:

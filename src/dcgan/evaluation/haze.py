@@ -9,8 +9,8 @@ SMUDGE = 1.5  # standard deviation of the smoothing, in pixels: how large a smud
 
 
 def with_haze(images: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
-    """uint8 [N, 28, 28] with smudges that average `level` gray levels beside the stroke; it stays as it is itself."""
-    smudges = np.abs(gaussian_filter(rng.standard_normal(images.shape, dtype=np.float32), (0, SMUDGE, SMUDGE)))
+    """uint8 [N, 28, 28] with smudges beside the stroke: mostly of about `level` gray levels, at most twice that."""
+    field = gaussian_filter(rng.standard_normal(images.shape, dtype=np.float32), (0, SMUDGE, SMUDGE))
+    smudges = np.rint(level * (field / field.std()).clip(0, 2)).astype(np.uint8)
     beside = maximum_filter(images > INK, (1, 2 * REACH + 1, 2 * REACH + 1))
-    haze = np.rint(smudges * (level / smudges.mean())).clip(0, 255).astype(np.uint8)
-    return np.maximum(images, haze * beside)
+    return np.maximum(images, smudges * beside)
