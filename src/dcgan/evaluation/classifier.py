@@ -116,10 +116,14 @@ def _new_network(build: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 
 def precision(bf16: bool) -> torch.autocast:
-    """Context for a forward pass in bf16, or in fp32 where the processor would only emulate it, which is slower."""
+    """Context for a forward pass in bf16, where the processor has it, or in fp32."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=bf16 and has_native_bf16())
+
+
+def has_native_bf16() -> bool:
+    """Whether the processor computes with bf16; emulating it is many times slower than fp32."""
     capabilities = torch.cpu.get_capabilities()
-    native = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16"))
-    return torch.autocast("cpu", torch.bfloat16, enabled=bf16 and native)
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16"))
 
 
 def _batches(count: int, recipe: Recipe, rng: torch.Generator) -> Iterator[Tensor]:
