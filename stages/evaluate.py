@@ -39,7 +39,9 @@ def main() -> None:
 
     from dcgan.evaluation.evaluate import Digits, Settings, evaluate
     from dcgan.evaluation.feature_extractor import load_feature_extractor
+    from dcgan.gan.device import keep_freed_memory
 
+    keep_freed_memory()  # the classifiers train a fifth faster
     settings = params.evaluate
     training = training_context(params.model)
     torch.set_num_threads(1)  # dcgan.evaluation.threads works in parallel, so that no score depends on the cores
