@@ -97,7 +97,7 @@ def test_high_frequencies_are_those_of_stripes_one_pixel_wide():
 
 def test_real_digits_have_the_form_that_mnist_gave_them(mnist):
     scores = form_scores(mnist[0].images[:2000], mnist[1].images)
-    assert scores["box_20"] > 0.997 and scores["centered"] == 1
+    assert scores["box_20"] > 0.995 and scores["centered"] == 1
     assert scores["stray_parts"] < 0.04 and scores["gray_distance"] < 0.015
     assert scores["near_black"] == pytest.approx(0.0115, abs=0.001)
     assert scores["flat_strokes"] == pytest.approx(0.545, abs=0.015)
