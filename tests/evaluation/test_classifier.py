@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dcgan.evaluation.classifier import DigitNetwork, Recipe, fit, has_native_bf16, predict, shifted
+from dcgan.evaluation.classifier import DigitNetwork, Recipe, fit, predict, shifted
 from dcgan.evaluation.threads import run_in_threads
 
 QUICK = Recipe(epochs=1, batch_size=50)
@@ -79,7 +79,6 @@ def test_fit_is_bitwise_reproducible_and_leaves_the_global_generator_unchanged()
         {"learning_rate": 1e-3},
         {"weight_decay": 0.1},
         {"shift": 2},
-        pytest.param({"bf16": True}, marks=pytest.mark.skipif(not has_native_bf16(), reason="the same as fp32 here")),
     ],
     ids=lambda change: next(iter(change)),
 )

@@ -58,14 +58,13 @@ def _block(inputs: int, outputs: int) -> list[nn.Module]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a classifier is trained: AdamW, one learning-rate cycle, cross-entropy."""
+    """How a classifier is trained: AdamW, one learning-rate cycle, cross-entropy, fp32."""
 
     epochs: int
     batch_size: int = 128
     learning_rate: float = 3e-3  # the cycle's peak
     weight_decay: float = 1e-4
     shift: int = 0  # augmentation: random shifts by up to this many pixels each way
-    bf16: bool = False  # autocast, on processors that compute with bf16 natively; fp32 on others
 
 
 def fit(
@@ -97,9 +96,7 @@ def fit(
     with progress(title, steps * recipe.batch_size, "images") as bar:
         for rows in _batches(len(images), recipe, rng):
             batch = shifted(images[rows], recipe.shift, rng)
-            with precision(recipe.bf16):
-                logits = network(batch)
-            loss = functional.cross_entropy(logits.float(), labels[rows])
+            loss = functional.cross_entropy(network(batch), labels[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -113,17 +110,6 @@ def _new_network(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     with _initializing, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build().to(memory_format=torch.channels_last)
-
-
-def precision(bf16: bool) -> torch.autocast:
-    """Context for a forward pass in bf16, where the processor has it, or in fp32."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=bf16 and has_native_bf16())
-
-
-def has_native_bf16() -> bool:
-    """Whether the processor computes with bf16; emulating it is many times slower than fp32."""
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16"))
 
 
 def _batches(count: int, recipe: Recipe, rng: torch.Generator) -> Iterator[Tensor]:

@@ -1,12 +1,11 @@
 """Classifier two-sample tests (Lopez-Paz and Oquab 2017, arXiv:1610.06545): can a classifier tell generated from real?
 
-Each test looks at the digits in its own way. Several classifiers are trained for each, and the strictest counts. Every
-classifier also has to recognize real digits with a little haze, as one that failed to train would otherwise read as a
-perfect generator.
+Each test looks at the digits in its own way. Its classifier also has to recognize real digits with a little haze: one
+that failed to train would otherwise read as a perfect generator, and is replaced by one of another seed.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -15,12 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dcgan.evaluation.classifier import Recipe, fit, precision
+from dcgan.evaluation.classifier import Recipe, fit
 from dcgan.evaluation.haze import with_haze
 from dcgan.support.errors import UserError
 
-CLASSIFIERS = 2  # for each test; the highest accuracy counts
-ATTEMPTS = 4  # seeds to try, if some do not learn
+ATTEMPTS = 4  # seeds to try until a classifier learns
 CONTROL_HAZE = 8  # gray levels, see `with_haze`
 CONTROL_SHARE = 4  # one control image for so many real ones
 LEARNED = 0.9  # accuracy on the control from which a classifier counts
@@ -52,30 +50,29 @@ def as_seen(images: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class TwoSampleTest:
-    """How a test looks at the digits, and how its classifiers are trained."""
+    """How a test looks at the digits."""
 
     view: Callable[[np.ndarray], np.ndarray]  # uint8 [N, 28, 28] -> uint8 [N, side, side]
     side: int
     magnified: bool  # as in `Classifier`
-    recipe: Recipe
 
 
 # A learning rate of 0.003 made one fit in several fail, and read as chance level.
-MAGNIFIED = Recipe(epochs=3, learning_rate=0.002, weight_decay=0.01, bf16=True)
-PLAIN = replace(MAGNIFIED, epochs=4)  # learns more slowly
+RECIPE = Recipe(epochs=4, learning_rate=0.002, weight_decay=0.01)
 TESTS = {  # the longest first
-    "two_sample_eye": TwoSampleTest(as_seen, 28, magnified=False, recipe=PLAIN),
-    "two_sample_plain": TwoSampleTest(as_is, 28, magnified=False, recipe=PLAIN),
-    "two_sample_28": TwoSampleTest(as_is, 28, magnified=True, recipe=MAGNIFIED),
-    "two_sample_14": TwoSampleTest(halved, 14, magnified=True, recipe=MAGNIFIED),
+    "two_sample_28": TwoSampleTest(as_is, 28, magnified=True),
+    "two_sample_eye": TwoSampleTest(as_seen, 28, magnified=False),
+    "two_sample_plain": TwoSampleTest(as_is, 28, magnified=False),
+    "two_sample_14": TwoSampleTest(halved, 14, magnified=True),
 }
 
 
 class Classifier(nn.Module):
-    """Three 3x3 convolutions (32, 64, 128) with max-pooling and BatchNorm, and a dense layer of 128.
+    """Three 3x3 convolutions (16, 32, 64) with max-pooling and BatchNorm, and a dense layer of 128.
 
-    Pooling comes before BatchNorm, which costs half the time. Leaky ReLUs, since a layer of dead ReLUs is how training
-    failed. It takes images as they are stored, uint8 [N, side, side].
+    Pooling comes before BatchNorm, which costs half the time; twice the channels cost as much again and tell no more in
+    the same time. Leaky ReLUs, since a layer of dead ReLUs is how training failed. It takes images as they are stored,
+    uint8 [N, side, side].
 
     Args:
         side: 28 or 14.
@@ -86,9 +83,9 @@ class Classifier(nn.Module):
     def __init__(self, side: int, magnified: bool) -> None:
         super().__init__()
         self.magnified = magnified
-        channels = (3 if magnified else 1, 32, 64, 128)
+        channels = (3 if magnified else 1, 16, 32, 64)
         blocks = [_block(*pair) for pair in pairwise(channels)]
-        self.body = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(128 * (side // 8) ** 2, 128), nn.LeakyReLU(0.1))
+        self.body = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(64 * (side // 8) ** 2, 128), nn.LeakyReLU(0.1))
         self.head = nn.Linear(128, 3)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -97,7 +94,7 @@ class Classifier(nn.Module):
         if self.magnified:
             ends = [images[:, None].clamp(max=16), images[:, None].clamp(min=239) - 239]
             planes = torch.cat([planes, *(end.float() / 8 - 1 for end in ends)], 1)
-        return self.head(self.body(planes)).float()
+        return self.head(self.body(planes))
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
@@ -120,7 +117,7 @@ class Images:
 
 
 def two_sample_accuracy(images: Images, test: TwoSampleTest, *, seed: int) -> float:
-    """Accuracy on the held-out images of the best of several classifiers, 0..1.
+    """Accuracy on the held-out images of the first classifier that learned, 0..1.
 
     0.5: indistinguishable; 1: always recognized.
 
@@ -132,28 +129,24 @@ def two_sample_accuracy(images: Images, test: TwoSampleTest, *, seed: int) -> fl
         UserError: no classifier learned to recognize the control.
     """
     viewed = _viewed(images, test, np.random.default_rng(seed))
-    accuracies, controls = [], []
+    controls = []
     for attempt in range(ATTEMPTS):
         accuracy, control = _accuracies(viewed, test, seed + attempt)
-        controls.append(control)
         if control >= LEARNED or len(images.real) < MIN_IMAGES:
-            accuracies.append(accuracy)
-        if len(accuracies) == CLASSIFIERS:
-            break
-    if not accuracies:
-        raise UserError(
-            f"none of {ATTEMPTS} classifiers of the two-sample test learned to recognize haze of {CONTROL_HAZE} gray "
-            f"levels: at best {max(controls):.1%} of the control images were classified correctly, {LEARNED:.0%} are "
-            "needed; choose another evaluate.seed"
-        )
-    return max(accuracies)
+            return accuracy
+        controls.append(control)
+    raise UserError(
+        f"none of {ATTEMPTS} classifiers of the two-sample test learned to recognize haze of {CONTROL_HAZE} gray "
+        f"levels: at best {max(controls):.1%} of the control images were classified correctly, {LEARNED:.0%} are "
+        "needed; choose another evaluate.seed"
+    )
 
 
 def two_sample_protocol() -> dict[str, Any]:
     """What an accuracy depends on besides the images and the seed."""
     control = {"haze": CONTROL_HAZE, "share": 1 / CONTROL_SHARE, "learned": LEARNED}
-    tests = {key: asdict(test.recipe) | {"side": test.side, "magnified": test.magnified} for key, test in TESTS.items()}
-    return {"classifiers": CLASSIFIERS, "control": control, "tests": tests}
+    tests = {key: {"side": test.side, "magnified": test.magnified} for key, test in TESTS.items()}
+    return {**asdict(RECIPE), "control": control, "tests": tests}
 
 
 @dataclass(frozen=True)
@@ -181,7 +174,7 @@ def _viewed(images: Images, test: TwoSampleTest, rng: np.random.Generator) -> _V
 def _accuracies(viewed: _Viewed, test: TwoSampleTest, seed: int) -> tuple[float, float]:
     """Of a new classifier: on real and generated images, and on real ones with and without haze."""
     build = partial(Classifier, test.side, test.magnified)
-    classifier = fit(viewed.learned, viewed.classes, test.recipe, seed=seed, title="two-sample test", build=build)
+    classifier = fit(viewed.learned, viewed.classes, RECIPE, seed=seed, title="two-sample test", build=build)
     real, generated, hazy = (_logits(classifier, part) for part in viewed.held_out)
 
     def accuracy(kind: int, logits: Tensor, real: Tensor) -> float:
@@ -193,5 +186,4 @@ def _accuracies(viewed: _Viewed, test: TwoSampleTest, seed: int) -> tuple[float,
 
 @torch.inference_mode()
 def _logits(classifier: nn.Module, images: Tensor, batch_size: int = 500) -> Tensor:
-    with precision(bf16=True):
-        return torch.cat([classifier(part) for part in images.split(batch_size)])
+    return torch.cat([classifier(part) for part in images.split(batch_size)])
