@@ -8,7 +8,7 @@ from scipy.ndimage import affine_transform, gaussian_filter, maximum_filter, shi
 
 from dcgan.constants import CLASSES
 from dcgan.evaluation.evaluate import Digits
-from dcgan.evaluation.haze import with_haze
+from dcgan.evaluation.haze import INK, with_haze
 from dcgan.scores import SCORES
 
 ALARMS = {score.key: score for score in SCORES if score.alarm is not None}
@@ -56,7 +56,7 @@ def _specks(digits: Digits, rng: np.random.Generator) -> Digits:
     """One digit in ten gets a gray speck of 1x2 pixels, two to four pixels from its stroke."""
     images = digits.images.copy()
     rows = np.flatnonzero(rng.random(len(images)) < 0.1)
-    ink = images[rows] > 32
+    ink = images[rows] > INK
     allowed = maximum_filter(ink, (1, 9, 9)) & ~maximum_filter(ink, (1, 5, 7))
     allowed[:, :, -1] = False
     spots = np.where(allowed, rng.random(allowed.shape), -1).reshape(len(rows), -1).argmax(1)

@@ -95,5 +95,5 @@ def result(answers: str, key: str) -> str:
     """How often the generated digit was found, with the exact 95 % interval (Clopper and Pearson 1934)."""
     right = sum(answer == side for answer, side in zip(answers, key, strict=True))
     interval = binomtest(right, len(key)).proportion_ci(0.95, method="exact")
-    share, low, high = (f"{value:.0%}" for value in (right / len(key), interval.low, interval.high))
-    return f"{right} of {len(key)} found: {share}, 95 % interval {low} to {high}; 50 %: indistinguishable"
+    fraction, low, high = (f"{value:.0%}" for value in (right / len(key), interval.low, interval.high))
+    return f"{right} of {len(key)} found: {fraction}, 95 % interval {low} to {high}; 50 %: indistinguishable"

@@ -20,7 +20,7 @@ from dcgan.support.errors import UserError
 
 ATTEMPTS = 4  # seeds to try until a classifier learns
 CONTROL_HAZE = 8  # gray levels, see `with_haze`
-CONTROL_SHARE = 4  # one control image for so many real ones
+REAL_PER_CONTROL = 4  # real images for each control image
 LEARNED = 0.9  # accuracy on the control from which a classifier counts
 MIN_IMAGES = 5000  # with fewer, learning cannot be expected, and is not demanded
 
@@ -144,7 +144,7 @@ def two_sample_accuracy(images: Images, test: TwoSampleTest, *, seed: int) -> fl
 
 def two_sample_protocol() -> dict[str, Any]:
     """What an accuracy depends on besides the images and the seed."""
-    control = {"haze": CONTROL_HAZE, "share": 1 / CONTROL_SHARE, "learned": LEARNED}
+    control = {"haze": CONTROL_HAZE, "real_per_control": REAL_PER_CONTROL, "learned": LEARNED}
     tests = {key: {"side": test.side, "magnified": test.magnified} for key, test in TESTS.items()}
     return {**asdict(RECIPE), "control": control, "tests": tests}
 
@@ -160,7 +160,7 @@ class _Viewed:
 
 def _viewed(images: Images, test: TwoSampleTest, rng: np.random.Generator) -> _Viewed:
     def control(real: np.ndarray) -> np.ndarray:
-        return with_haze(real[: max(1, len(real) // CONTROL_SHARE)], CONTROL_HAZE, rng)
+        return with_haze(real[: max(1, len(real) // REAL_PER_CONTROL)], CONTROL_HAZE, rng)
 
     def view(sets: tuple[np.ndarray, ...]) -> list[Tensor]:
         return [torch.from_numpy(test.view(part)) for part in sets]
