@@ -1,6 +1,6 @@
 """Evaluates every corruption of dcgan.evaluation.corruptions in full: a Markdown table, alarms in bold.
 
-python benchmarks/sanity.py --update docs/scores.md      (about a minute and a half for each on 2 cores)
+python benchmarks/sanity.py --update docs/scores.md      (about two minutes for each on 2 cores)
 """
 
 import argparse

@@ -18,6 +18,7 @@ COMMANDS = {
     "params": "check all of params.yaml",
     "draw": "write a number in handwritten digits: dcgan draw 2026 -o year.png",
     "report": "print the scores of the last run next to those of real data",
+    "quiz": "write 40 pairs of a real and a generated digit, and count how often you tell them apart",
     "ui": "open the comparison of runs in MLflow",
     "check": "compare metrics/evaluate.json with a baseline: exit 0 OK, 1 regression, 2 not comparable",
     "baseline": "measure a new baseline over several seeds",

@@ -29,6 +29,7 @@ SCORE_FIGURES = METRICS / "figures"
 REAL_BESIDE_GENERATED = SCORE_FIGURES / "real_beside_generated.png"
 NEAREST_TRAINING = SCORE_FIGURES / "nearest_training.png"
 REPORT = METRICS / "report.html"
+QUIZ = METRICS / "quiz.html"
 
 
 def workspace() -> Path:

@@ -49,7 +49,9 @@ def test_missing_scores_are_an_error(tmp_path, monkeypatch):
 def test_scores_of_an_old_protocol_are_an_error_and_not_half_a_table(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_scores(tmp_path, PROTOCOL_VERSION - 1)
-    with pytest.raises(UserError, match=r"evaluate\.json has protocol version 1, expected 2.*`dvc repro`"):
+    with pytest.raises(
+        UserError, match=rf"has protocol version {PROTOCOL_VERSION - 1}, expected {PROTOCOL_VERSION}.*`dvc repro`"
+    ):
         report.run(PLAIN)
     assert capsys.readouterr().out == ""
 

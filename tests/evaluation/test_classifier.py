@@ -55,7 +55,7 @@ def test_float_images_are_refused_since_their_range_is_unknown():
 
 def test_fit_learns_and_leaves_the_network_in_evaluation_mode():
     images, labels = bars(1000)
-    network = fit(images, labels, Recipe(epochs=2, batch_size=50), seed=3, classes=2, title="bars")
+    network = fit(images, labels, Recipe(epochs=2, batch_size=50), seed=3, title="bars")
     assert not network.training and not any(weight.requires_grad for weight in network.parameters())
     assert (predict(network, images) == labels).float().mean() > 0.99
 
@@ -64,11 +64,11 @@ def test_fit_is_bitwise_reproducible_and_leaves_the_global_generator_unchanged()
     images, labels = bars(200)
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    first = fit(images, labels, QUICK, seed=3, classes=2, title="bars")
+    first = fit(images, labels, QUICK, seed=3, title="bars")
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(6)
-    assert same(first, fit(images, labels, QUICK, seed=3, classes=2, title="bars"))
-    assert not same(first, fit(images, labels, QUICK, seed=4, classes=2, title="bars"))
+    assert same(first, fit(images, labels, QUICK, seed=3, title="bars"))
+    assert not same(first, fit(images, labels, QUICK, seed=4, title="bars"))
 
 
 @pytest.mark.parametrize(
@@ -78,25 +78,21 @@ def test_fit_is_bitwise_reproducible_and_leaves_the_global_generator_unchanged()
         {"batch_size": 25},
         {"learning_rate": 1e-3},
         {"weight_decay": 0.1},
-        {"magnified": True},
         {"shift": 2},
     ],
     ids=lambda change: next(iter(change)),
 )
 def test_every_part_of_a_recipe_changes_the_network(change):
     images, labels = bars(100)
-    plain, other = (
-        fit(images, labels, recipe, seed=3, classes=2, title="bars") for recipe in (QUICK, replace(QUICK, **change))
-    )
-    shapes = [[weight.shape for weight in network.parameters()] for network in (plain, other)]
-    assert shapes[0] != shapes[1] or not same(plain, other)
+    plain, other = (fit(images, labels, recipe, seed=3, title="bars") for recipe in (QUICK, replace(QUICK, **change)))
+    assert not same(plain, other)
 
 
 def test_fits_in_parallel_give_the_same_networks_as_one_by_one():
     images, labels = bars(300)
 
     def train(seed: int) -> DigitNetwork:
-        return fit(images, labels, QUICK, seed=seed, classes=2, title="bars")
+        return fit(images, labels, QUICK, seed=seed, title="bars")
 
     parallel = run_in_threads([lambda seed=seed: train(seed) for seed in range(4)])
     assert all(same(network, train(seed)) for seed, network in enumerate(parallel))

@@ -19,6 +19,7 @@ from dcgan.evaluation.evaluate import (
 )
 from dcgan.evaluation.feature_extractor import load_feature_extractor
 from dcgan.evaluation.metrics.fid_kid import fid
+from dcgan.evaluation.metrics.two_sample import TESTS
 from dcgan.scores import PROTOCOL_VERSION, SCORES
 from dcgan.support.errors import UserError
 
@@ -151,7 +152,7 @@ class TestRefused:
 
     def test_evaluate_returns_no_score_that_is_not_finite(self, samples, mnist, monkeypatch):
         module = "dcgan.evaluation.evaluate.classifier_score_tasks"
-        monkeypatch.setattr(module, lambda *_: {"cas": lambda: float("nan"), "two_sample_28": lambda: 0.5})
+        monkeypatch.setattr(module, lambda *_: {"cas": lambda: float("nan")})
         train = mnist[0].rows(slice(5000))
         with pytest.raises(UserError, match=r"^cas is nan: nothing was written"):
             evaluate(samples, train, mnist[1], load_feature_extractor(), Settings(seed=5, count=COUNT))
@@ -166,8 +167,9 @@ class TestEvaluate:
     def test_every_score_has_its_value_for_real_data(self, found):
         scores = {key for key in found.scores if not key.endswith("_real")}
         features = {"fid", "relative_fid", "kid", "kid_x1000", "precision", "recall", "density", "coverage"}
-        others = {"label_accuracy", "class_balance", "two_sample_28", "cas", "nearest_training", "copied"}
-        assert scores == features | others
+        form = {"box_20", "centered", "stray_parts", "gray_distance", "near_black", "flat_strokes", "high_frequencies"}
+        others = {"label_accuracy", "class_balance", "cas", "nearest_training", "copied", *TESTS}
+        assert scores == features | form | others
         assert {score.key for score in SCORES} == scores - {"kid"} | {"inception_fid", "inception_kid_x1000"}
         assert {f"{key}_real" for key in scores} == set(found.scores) - scores
 
@@ -176,7 +178,7 @@ class TestEvaluate:
         assert 0.5 < scores["relative_fid"] < 2  # 200 other real images, other class counts
         assert scores["recall"] == pytest.approx(scores["recall_real"], abs=0.15)
         assert scores["label_accuracy"] > 0.98 and scores["copied"] == 1.0 and scores["nearest_training"] == 0.0
-        assert 0.3 < scores["two_sample_28"] < 0.7
+        assert all(0.3 < scores[key] < 0.7 for key in TESTS)
 
     def test_each_part_is_about_the_first_samples(self, found, samples, mnist):
         """Scores of the features, labels and nearest training images are all of the first 200 of 600 samples."""
@@ -212,12 +214,14 @@ class TestEvaluate:
     def test_classifiers_are_tested_on_images_they_were_not_trained_on(self, samples, mnist):
         train, test = mnist
         tasks = classifier_score_tasks(samples, train, test, Settings(seed=5, count=COUNT))
-        real, generated, held_out_real, held_out_generated = tasks["two_sample_28"].args
-        assert (generated == samples.images[COUNT : 2 * COUNT]).all()
-        assert (held_out_generated == samples.images[:COUNT]).all()
-        assert (held_out_real == test.images[:COUNT]).all() and len(real) == COUNT
+        assert {key: tasks[key].args[1] for key in TESTS} == TESTS
+        images = tasks["two_sample_28"].args[0]
+        assert all(tasks[key].args[0] is images for key in TESTS)
+        assert (images.generated == samples.images[COUNT : 2 * COUNT]).all()
+        assert (images.held_out_generated == samples.images[:COUNT]).all()
+        assert (images.held_out_real == test.images[:COUNT]).all() and len(images.real) == COUNT
         training = {image.tobytes() for image in train.images}
-        assert all(image.tobytes() in training for image in real)
+        assert all(image.tobytes() in training for image in images.real)
         trained_on, requested, tested_on, labels = tasks["cas"].args
         assert trained_on is samples.images and requested is samples.labels
         assert tested_on is test.images and labels is test.labels

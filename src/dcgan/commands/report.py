@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> None:
     for what, path in (("digits", SAMPLE_GRID), ("report", REPORT)):
         print(f"{what:<9}{path.resolve()}")
     print("compare  make ui")
+    print("quiz     dcgan quiz")
 
 
 def _markdown(scores: dict[str, Any], revision: str) -> str:

@@ -1,7 +1,7 @@
-"""Digit classifiers: one small network and its training, for the feature extractor and the classifier-based scores."""
+"""Classifiers: the digit network and its training, for the feature extractor and the classifier-based scores."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,38 +22,28 @@ class DigitNetwork(nn.Module):
 
     It takes images as they are stored, uint8 [N, 28, 28] with 0..255, and scales them to [-1, 1] itself, so a wrong
     value range is impossible.
-
-    Args:
-        classes: number of outputs.
-        magnified: adds two input planes, the darkest and the brightest 16 gray levels stretched over [-1, 1]. Most of
-            a digit's pixels lie there, and a difference of two levels would be lost in the first BatchNorm.
     """
 
-    def __init__(self, classes: int = CLASSES, magnified: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.magnified = magnified
         self.body = nn.Sequential(
-            *_block(3 if magnified else 1, 32),  # [N, 32, 14, 14]
+            *_block(1, 32),  # [N, 32, 14, 14]
             *_block(32, 64),  # [N, 64, 7, 7]
             *_block(64, 128),  # [N, 128, 3, 3]
             nn.Flatten(),  # keeps positions: a digit shifted by three pixels gets other features
             nn.Linear(128 * 3 * 3, FEATURES),
             nn.ReLU(inplace=True),
         )
-        self.head = nn.Linear(FEATURES, classes)
+        self.head = nn.Linear(FEATURES, CLASSES)
 
     def features(self, images: Tensor) -> Tensor:
         """uint8 [N, 28, 28] -> float32 [N, 128], after the ReLU."""
         if images.dtype != torch.uint8:
             raise TypeError(f"images must be uint8 with values 0..255, got {images.dtype}")
-        planes = images[:, None].float() / 127.5 - 1
-        if self.magnified:
-            ends = [images[:, None].clamp(max=16), images[:, None].clamp(min=239) - 239]
-            planes = torch.cat([planes, *(end.float() / 8 - 1 for end in ends)], 1)
-        return self.body(planes)
+        return self.body(images[:, None].float() / 127.5 - 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """uint8 [N, 28, 28] -> logits [N, classes]."""
+        """uint8 [N, 28, 28] -> logits [N, 10]."""
         return self.head(self.features(images))
 
 
@@ -68,28 +58,34 @@ def _block(inputs: int, outputs: int) -> list[nn.Module]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a `DigitNetwork` is trained: AdamW, one learning-rate cycle, cross-entropy, fp32."""
+    """How a classifier is trained: AdamW, one learning-rate cycle, cross-entropy, fp32."""
 
     epochs: int
     batch_size: int = 128
     learning_rate: float = 3e-3  # the cycle's peak
     weight_decay: float = 1e-4
-    magnified: bool = False  # as in `DigitNetwork`
     shift: int = 0  # augmentation: random shifts by up to this many pixels each way
 
 
 def fit(
-    images: Tensor, labels: Tensor, recipe: Recipe, *, seed: int, classes: int = CLASSES, title: str
-) -> DigitNetwork:
-    """Train a new `DigitNetwork` and return it in evaluation mode.
+    images: Tensor,
+    labels: Tensor,
+    recipe: Recipe,
+    *,
+    seed: int,
+    title: str,
+    build: Callable[[], nn.Module] = DigitNetwork,
+) -> nn.Module:
+    """Train a new classifier and return it in evaluation mode.
 
     Args:
-        images: uint8 [N, 28, 28].
-        labels: integers [N] below `classes`.
+        images: uint8 [N, H, W].
+        labels: integers [N], the classes.
         seed: for the initial weights, the order and the shifts; the global random generator is not changed.
         title: shown by the progress bar.
+        build: returns the untrained network: images in, logits [N, classes] out.
     """
-    network = _new_network(seed, classes, recipe.magnified)
+    network = _new_network(build, seed)
     rng = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
@@ -109,11 +105,11 @@ def fit(
     return network.eval().requires_grad_(False)
 
 
-def _new_network(seed: int, classes: int, magnified: bool) -> DigitNetwork:
+def _new_network(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     # torch initializes from its global generator, which two fits in parallel would share
     with _initializing, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return DigitNetwork(classes, magnified).to(memory_format=torch.channels_last)
+        return build().to(memory_format=torch.channels_last)
 
 
 def _batches(count: int, recipe: Recipe, rng: torch.Generator) -> Iterator[Tensor]:

@@ -12,13 +12,9 @@ import numpy as np
 from dcgan.constants import CLASSES
 from dcgan.evaluation.feature_extractor import FeatureExtractor, load_feature_extractor
 from dcgan.evaluation.inception import INCEPTION_SCORES, inception_scores
-from dcgan.evaluation.metrics.classifier_scores import (
-    CAS_RECIPE,
-    TWO_SAMPLE_RECIPE,
-    classification_accuracy,
-    two_sample_accuracy,
-)
+from dcgan.evaluation.metrics.classifier_scores import CAS_RECIPE, classification_accuracy
 from dcgan.evaluation.metrics.fid_kid import KID_SUBSETS, fid, kid, kid_subset_size
+from dcgan.evaluation.metrics.form import form_scores
 from dcgan.evaluation.metrics.memorization import Nearest, memorization_scores, nearest_training
 from dcgan.evaluation.metrics.prdc import (
     DENSITY_COVERAGE_NEIGHBORS,
@@ -26,6 +22,7 @@ from dcgan.evaluation.metrics.prdc import (
     manifold,
     manifold_scores,
 )
+from dcgan.evaluation.metrics.two_sample import TESTS, Images, two_sample_accuracy, two_sample_protocol
 from dcgan.evaluation.threads import run_in_threads
 from dcgan.scores import PROTOCOL_VERSION
 from dcgan.support.errors import UserError
@@ -100,10 +97,10 @@ def evaluate(
 
 
 class FeatureScorer:
-    """The scores that need only the extractor's features: a few seconds for 10,000 images."""
+    """The scores that train no classifier: a few seconds for 10,000 images."""
 
     def __init__(self, test_images: np.ndarray, extractor: FeatureExtractor, seed: int) -> None:
-        self.extractor, self.seed = extractor, seed
+        self.extractor, self.seed, self.test_images = extractor, seed, test_images
         self.real = manifold(extractor.features(test_images))
 
     def score(self, digits: Digits) -> tuple[dict[str, float], np.ndarray]:
@@ -114,11 +111,12 @@ class FeatureScorer:
         scores = {"fid": fid(self.real.features, features), "kid": distance, "kid_x1000": 1000 * distance}
         scores |= manifold_scores(self.real, manifold(features))
         scores |= label_scores(predicted, digits.labels, self.extractor.metadata["class_frequencies"])
+        scores |= form_scores(digits.images, self.test_images)
         return scores, predicted
 
 
 class QuickScores:
-    """The feature scores and `relative_fid`, without the slower ones, to compare models while experimenting."""
+    """The scores that train no classifier, and `relative_fid`, to compare models while experimenting."""
 
     def __init__(self, test_images: np.ndarray, extractor: FeatureExtractor | None = None, seed: int = 2000) -> None:
         self.scorer = FeatureScorer(test_images, extractor or load_feature_extractor(), seed)
@@ -196,24 +194,16 @@ def check_finite(scores: dict[str, float]) -> None:
 def classifier_score_tasks(
     samples: Digits, train: Digits, test: Digits, settings: Settings
 ) -> dict[str, Callable[[], float]]:
-    """Key -> task for each score that trains a classifier, the longest first; CAS only if there are labels."""
+    """Key -> task for each score that trains classifiers, the longest first; CAS only if there are labels."""
     count, seed = settings.count, settings.seed
     rows = np.random.default_rng(seed).choice(len(train.images), count, replace=False)
-    two_sample = partial(
-        two_sample_accuracy,
-        train.images[rows],
-        samples.images[count : 2 * count],
-        test.images[:count],
-        samples.images[:count],
-        seed=seed,
-    )
-    if samples.labels is None:
-        return {"two_sample_28": two_sample}
-    return {"cas": partial(classification_accuracy, *samples, *test, seed=seed), "two_sample_28": two_sample}
+    images = Images(train.images[rows], samples.images[count : 2 * count], test.images[:count], samples.images[:count])
+    tasks = {} if samples.labels is None else {"cas": partial(classification_accuracy, *samples, *test, seed=seed)}
+    return tasks | {key: partial(two_sample_accuracy, images, kind, seed=seed) for key, kind in TESTS.items()}
 
 
 def _real_scores(scorer: FeatureScorer, train: Digits, test_labels: np.ndarray, count: int) -> dict[str, float]:
-    """The stored scores of real data; for another number of images than theirs, feature scores are measured again."""
+    """The stored scores of real data; of another number of images, those that train no classifier measured anew."""
     stored = scorer.extractor.metadata["real_scores"]
     if count == FULL_COUNT:
         return stored
@@ -236,7 +226,7 @@ def _protocol(samples: Digits, extractor: FeatureExtractor, settings: Settings) 
         "precision_recall_neighbors": PRECISION_RECALL_NEIGHBORS,
         "density_coverage_neighbors": DENSITY_COVERAGE_NEIGHBORS,
         "near_distances": extractor.metadata["near_distances"],
-        "two_sample_test": {"learns_from": [count, count], "held_out": [count, count], **asdict(TWO_SAMPLE_RECIPE)},
+        "two_sample": {"learns_from": [count, count], "held_out": [count, count]} | two_sample_protocol(),
     }
     if samples.labels is not None:
         protocol["cas"] = {"learns_from": len(samples.images), **asdict(CAS_RECIPE)}

@@ -10,8 +10,9 @@ from dcgan.constants import CLASSES
 from dcgan.evaluation.evaluate import FULL_COUNT, REAL_SEED, Digits, FeatureScorer, class_matched_rows
 from dcgan.evaluation.feature_extractor import FeatureExtractor
 from dcgan.evaluation.inception import INCEPTION_SCORES, inception_scores
-from dcgan.evaluation.metrics.classifier_scores import classification_accuracy, two_sample_accuracy
+from dcgan.evaluation.metrics.classifier_scores import classification_accuracy
 from dcgan.evaluation.metrics.memorization import memorization_scores, near_distances, nearest_training
+from dcgan.evaluation.metrics.two_sample import TESTS, Images, two_sample_accuracy
 from dcgan.evaluation.threads import run_in_threads
 
 PAIRS = 2  # of a test image and its nearest training image, for each class, in the report's picture
@@ -24,7 +25,7 @@ def with_real_scores(
 
     10,000 training images with the test set's class counts take the place of the generated ones. Exceptions:
 
-    - Two-sample test: trained on 20,000 other training images, half of them labeled as generated.
+    - Two-sample tests: trained on 20,000 other training images, half of them labeled as generated.
     - Classification accuracy score: trained on all 60,000 training images.
     - Memorization: measured on the test images, since every training image is its own nearest one.
 
@@ -35,7 +36,9 @@ def with_real_scores(
             extractor.
     """
     rows = class_matched_rows(train.labels, test.labels)
-    cas, two_sample, nearest = run_in_threads(_tasks(train, test, rows))
+    tasks = _tasks(train, test, rows)
+    found = dict(zip(tasks, run_in_threads([*tasks.values()]), strict=True))
+    nearest = found.pop("nearest")
     closest = nearest.closest(PAIRS).ravel()
     extractor = extractor.with_metadata(
         class_frequencies=(np.bincount(train.labels, minlength=CLASSES) / len(train.labels)).tolist(),
@@ -44,7 +47,7 @@ def with_real_scores(
     )
     scores, _ = FeatureScorer(test.images, extractor, seed).score(train.rows(rows))
     scores |= memorization_scores(nearest, extractor.metadata["near_distances"])
-    scores |= {"two_sample_28": two_sample, "cas": cas, "relative_fid": 1.0}
+    scores |= found | {"relative_fid": 1.0}
     if inception_cache:
         scores |= inception_scores(train.images[rows], test.images, cache=inception_cache, seed=seed)
     else:
@@ -53,13 +56,13 @@ def with_real_scores(
     return extractor.with_metadata(real_scores=scores)
 
 
-def _tasks(train: Digits, test: Digits, rows: np.ndarray) -> list[Callable]:
-    """Classification accuracy score, two-sample test, and the nearest training image of each test image."""
+def _tasks(train: Digits, test: Digits, rows: np.ndarray) -> dict[str, Callable]:
+    """Classification accuracy score, two-sample tests, and "nearest", the training image nearest to each test image."""
     others = np.random.default_rng(REAL_SEED).permutation(np.setdiff1d(np.arange(len(train.images)), rows))
     as_real, as_generated = (train.images[others[i * FULL_COUNT : (i + 1) * FULL_COUNT]] for i in range(2))
-    held_out = test.images, train.images[rows]
-    return [
-        partial(classification_accuracy, *train, *test, seed=REAL_SEED),
-        partial(two_sample_accuracy, as_real, as_generated, *held_out, seed=REAL_SEED),
-        partial(nearest_training, test.images, *train),
-    ]
+    images = Images(as_real, as_generated, test.images, train.images[rows])
+    return {
+        "cas": partial(classification_accuracy, *train, *test, seed=REAL_SEED),
+        **{key: partial(two_sample_accuracy, images, kind, seed=REAL_SEED) for key, kind in TESTS.items()},
+        "nearest": partial(nearest_training, test.images, *train),
+    }

@@ -95,7 +95,7 @@ def score_rows(scores: dict[str, Any]) -> list[Row]:
 def text_table(scores: dict[str, Any]) -> str:
     """The table for a terminal."""
     lines = [
-        f"{row.title:<22}{row.generated:>10}{row.real:>10}  {row.better:<8}{row.question}"
+        f"{row.title:<24}{row.generated:>10}{row.real:>10}  {row.better:<8}{row.question}"
         for row in (HEADER, *score_rows(scores))
     ]
     return "\n".join(line.rstrip() for line in lines)

@@ -1,32 +1,11 @@
-"""Scores from freshly trained classifiers: the two-sample test and the classification accuracy score."""
+"""The classification accuracy score: how well a classifier does that learned from generated digits only."""
 
 import numpy as np
 import torch
 
-from dcgan.evaluation.classifier import Recipe, accuracy, fit, predict
+from dcgan.evaluation.classifier import Recipe, accuracy, fit
 
-TWO_SAMPLE_RECIPE = Recipe(epochs=3, weight_decay=0.01, magnified=True)
 CAS_RECIPE = Recipe(epochs=2)
-
-
-def two_sample_accuracy(
-    real: np.ndarray, generated: np.ndarray, held_out_real: np.ndarray, held_out_generated: np.ndarray, *, seed: int
-) -> float:
-    """Classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv:1610.06545), 0..1.
-
-    A classifier is trained to separate `real` from `generated`; the score is its accuracy on the held-out images of
-    both. 0.5: indistinguishable; 1: always recognized. It sees raw bytes, so artifacts invisible to the eye count too.
-
-    Args:
-        real, generated: uint8 [N, 28, 28], equally many.
-        held_out_real, held_out_generated: uint8 [M, 28, 28], equally many, none of them among those above.
-    """
-    images = torch.from_numpy(np.concatenate([real, generated]))
-    is_generated = torch.arange(len(images)) >= len(real)
-    classifier = fit(images, is_generated, TWO_SAMPLE_RECIPE, seed=seed, classes=2, title="two-sample test")
-    real_correct = predict(classifier, torch.from_numpy(held_out_real)) == 0
-    generated_correct = predict(classifier, torch.from_numpy(held_out_generated)) == 1
-    return float(torch.cat([real_correct, generated_correct]).double().mean())
 
 
 def classification_accuracy(
