@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dcgan.commands.generators import add_generator_option, chosen_generator, load_conditional_generator
 from dcgan.images import grid, png
-from dcgan.paths import GENERATOR, READY_MADE_GENERATOR, user_path
+from dcgan.paths import user_path
 from dcgan.support.errors import UserError
 from dcgan.support.files import write_atomic
 
@@ -25,18 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--count", type=int, default=1, help="number of lines, each with all the digits (default: 1)")
     parser.add_argument("--grid", action="store_true", help="draw lines between the digits")
-    parser.add_argument(
-        "--generator",
-        type=user_path,
-        help="generator file (default: the trained generator if there is one, else the ready-made one)",
-    )
+    add_generator_option(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     _check_digits(args.digits, args.count)
     seeds = _parse_seeds(args.seed, len(args.digits))
     _check_output(args.output)
-    images = _generate(args.digits * args.count, seeds * args.count, args.generator or _default_generator())
+    images = _generate(args.digits * args.count, seeds * args.count, chosen_generator(args.generator))
     columns = len(args.digits)
     picture = grid(images, columns) if args.grid else _lines(images, columns)
     write_atomic(args.output, png(picture))
@@ -73,25 +70,15 @@ def _generate(digits: str, seeds: list[int], path: Path) -> np.ndarray:
     """uint8 (N, 28, 28): an image of each digit. Digit i is drawn with row i of the latents of its seed."""
     import torch
 
-    from dcgan.gan.model_files import load_network
     from dcgan.gan.sampling import generate, latents
 
-    generator = load_network(path, "generator")
-    if not generator.conditional:
-        raise UserError(
-            "this generator was trained with model.conditional: false and cannot draw a digit on request; "
-            f"choose a conditional one, for example --generator {READY_MADE_GENERATOR}"
-        )
+    generator = load_conditional_generator(path)
     labels = torch.tensor([int(digit) for digit in digits])
     z = torch.empty(len(labels), generator.arguments["latent_size"])
     for seed in set(seeds):
         chosen = torch.tensor(seeds) == seed
         z[chosen] = latents(*z.shape, seed)[chosen]
     return generate(generator, z, labels)
-
-
-def _default_generator() -> Path:
-    return GENERATOR if GENERATOR.exists() else READY_MADE_GENERATOR
 
 
 def _lines(images: np.ndarray, columns: int) -> np.ndarray:
