@@ -21,16 +21,19 @@ from torchvision.datasets import MNIST, ImageFolder
 
 from dcgan.cli import main
 from dcgan.dataset.digits import DigitSource
+from dcgan.dataset.shards import Record
 from dcgan.gan.model_files import save_network
+from dcgan.gan.sampling import TRAINING_COUNTS
 from dcgan.support.lock import hold
 
-COUNTS = ["--count", "2500", "--test-count", "300"]  # with shards of 1,000: four
+COUNTS = ["--count", "250", "--test-count", "30"]  # with shards of 100: four
 FORMATS = ("idx", "npz", "parquet", "png")
+SUFFIXES = {"idx": ".unfinished", "npz": ".npz", "parquet": ".parquet", "png": ".png"}
 SHORT_SHARDS = """
 import sys
-from dcgan.dataset import shards
-shards.SHARD = 1000
 from dcgan.cli import main
+from dcgan.dataset import build, digits, shards
+build.BLOCK = digits.BLOCK = shards.SHARD = 100
 main(["dataset", *sys.argv[1:]])
 """
 
@@ -39,7 +42,8 @@ main(["dataset", *sys.argv[1:]])
 def folder(tmp_path, monkeypatch) -> Path:
     save_network(tmp_path / "models/generator.safetensors", make_generator())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dcgan.dataset.shards.SHARD", 1000)
+    for name in ("digits.BLOCK", "build.BLOCK", "shards.SHARD"):
+        monkeypatch.setattr(f"dcgan.dataset.{name}", 100)
     return tmp_path
 
 
@@ -59,9 +63,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def expected(seed: int = 0, split: str = "train", rows: int = 2500) -> tuple[np.ndarray, np.ndarray]:
+def expected(seed: int = 0, split: str = "train", rows: int = 250) -> tuple[np.ndarray, np.ndarray]:
     source = DigitSource(make_generator(), seed, tuple(range(10)), "balanced")
-    images, labels = zip(*(source.block(split, block) for block in range(-(-rows // 1000))), strict=True)
+    images, labels = zip(*(source.block(split, block) for block in range(-(-rows // 100))), strict=True)
     return np.concatenate(images)[:rows], np.concatenate(labels)[:rows]
 
 
@@ -73,7 +77,7 @@ def in_order(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def test_idx_is_read_by_torchvision(dataset, folder):
     assert dataset("digits", *COUNTS).stdout == "digits\n"
-    for train, (images, labels) in ((True, expected()), (False, expected(split="test", rows=300))):
+    for train, (images, labels) in ((True, expected()), (False, expected(split="test", rows=30))):
         read = MNIST("digits", train=train)
         assert np.array_equal(read.data, images)
         assert np.array_equal(read.targets, labels)
@@ -84,7 +88,7 @@ def test_npz_is_read_by_numpy(dataset, folder):
     images, labels = expected()
     for index, path in enumerate(sorted(Path("digits/data").glob("train-*.npz"))):
         with np.load(path) as archive:
-            rows = slice(1000 * index, 1000 * (index + 1))
+            rows = slice(100 * index, 100 * (index + 1))
             assert np.array_equal(archive["images"], images[rows])
             assert np.array_equal(archive["labels"], labels[rows])
     assert sorted(os.listdir("digits/data"))[-1] == "train-00002-of-00003.npz"
@@ -97,7 +101,7 @@ def test_png_is_read_by_torchvision(dataset, folder):
     images, labels = in_order(*expected())
     assert read.targets == labels.tolist()
     assert np.array_equal([np.asarray(Image.open(path)) for path, _ in read.samples], images)
-    assert len(ImageFolder("digits/test")) == 300
+    assert len(ImageFolder("digits/test")) == 30
 
 
 def test_parquet_has_png_images_and_the_types_of_hugging_face(dataset, folder):
@@ -121,7 +125,7 @@ def test_parquet_is_read_by_hugging_face_datasets_and_its_card_by_the_hub(datase
 
     assert dataset("digits", *COUNTS, "--format", "parquet").returncode == 0
     read = datasets.load_dataset("digits", cache_dir="cache")
-    assert {split: len(rows) for split, rows in read.items()} == {"train": 2500, "test": 300}
+    assert {split: len(rows) for split, rows in read.items()} == {"train": 250, "test": 30}
     assert isinstance(read["train"].features["image"], datasets.Image)
     assert isinstance(read["train"].features["label"], datasets.ClassLabel)
     images, labels = expected()
@@ -133,7 +137,7 @@ def test_parquet_is_read_by_hugging_face_datasets_and_its_card_by_the_hub(datase
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_file_is_in_the_manifest(dataset, folder, format):
-    assert dataset("digits", "--count", "1200", "--test-count", "10", "--format", format).returncode == 0
+    assert dataset("digits", "--count", "120", "--test-count", "10", "--format", format).returncode == 0
     checked = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd="digits", capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
     named = {line.split(": ")[0] for line in checked.stdout.splitlines()}
@@ -142,19 +146,19 @@ def test_every_file_is_in_the_manifest(dataset, folder, format):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_rows_and_shards_do_not_depend_on_the_count_or_on_the_number_of_threads(dataset, folder, format, monkeypatch):
-    for name, count, cores in (("one", "1200", {0}), ("three", "1200", {0, 1, 2}), ("more", "2000", {0, 1})):
+    for name, count, cores in (("one", "120", {0}), ("three", "120", {0, 1, 2}), ("more", "200", {0, 1})):
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid, cores=cores: cores)
         done = dataset(name, "--count", count, "--test-count", "10", "--format", format, "--seed", "4")
         assert done.returncode == 0
     assert contents(Path("one")) == contents(Path("three"))
     if format == "idx":
         shorter, longer = (MNIST(name).data for name in ("one", "more"))
-        assert torch.equal(shorter, longer[:1200])
+        assert torch.equal(shorter, longer[:120])
     else:
         one, more = (contents(Path(name)) for name in ("one", "more"))
         for name, data in one.items():
             if name.startswith("train/") or "train-00000" in name:
-                assert more[name.replace("of-00001", "of-00002")] == data
+                assert more[name.replace("of-00002", "of-00002")] == data
 
 
 def test_seed_classes_and_mix_select_the_digits(dataset, folder):
@@ -162,9 +166,9 @@ def test_seed_classes_and_mix_select_the_digits(dataset, folder):
         assert dataset(name, *COUNTS, *options).returncode == 0
     assert not torch.equal(MNIST("a").data, MNIST("b").data)
     assert dataset("c", *COUNTS, "--classes", "8", "3").returncode == 0
-    assert torch.bincount(MNIST("c").targets).tolist() == [0, 0, 0, 1250, 0, 0, 0, 0, 1250]
-    assert dataset("d", "--count", "1000", "--mix", "mnist").returncode == 0
-    assert torch.bincount(MNIST("d").targets).tolist() == [99, 112, 99, 103, 97, 90, 99, 104, 98, 99]
+    assert torch.bincount(MNIST("c").targets).tolist() == [0, 0, 0, 125, 0, 0, 0, 0, 125]
+    assert dataset("d", "--count", "1000", "--test-count", "1", "--mix", "mnist").returncode == 0
+    assert (torch.bincount(MNIST("d").targets) - torch.tensor(TRAINING_COUNTS) / 60).abs().max() < 1
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -172,33 +176,28 @@ def test_an_interrupted_data_set_is_continued_to_the_same_bytes(dataset, folder,
     """Stopped by Ctrl-C in its third shard, with a torn line in its record and a damaged shard; then made whole."""
     arguments = [*COUNTS, "--format", format]
     assert dataset("whole", *arguments).returncode == 0
-    block = DigitSource.block
+    add, block, added = Record.add, DigitSource.block, []
 
-    def interrupted(self, split, number):
-        if number == 2:
+    def add_two(self, shard, files):
+        add(self, shard, files)
+        added.append(shard)
+        if len(added) == 2:
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.1)
-        return block(self, split, number)
 
-    monkeypatch.setattr(DigitSource, "block", interrupted)
+    monkeypatch.setattr(Record, "add", add_two)
     stopped = dataset("digits", *arguments)
     assert stopped.returncode == 130
     assert "stopped by SIGINT; run the same command again to continue" in stopped.stderr
     assert not Path("digits/SHA256SUMS").exists()
+    monkeypatch.setattr(Record, "add", add)
     made = []
     monkeypatch.setattr(DigitSource, "block", lambda *arguments: made.append(arguments[1:]) or block(*arguments))
     with open("digits/.shards.jsonl", "ab") as record:
         record.write(b'{"shard": "train-00')
-    damage(
-        next(
-            path
-            for path in sorted(Path("digits").rglob("*"))
-            if path.is_file() and path.stat().st_size > 100_000 or path.suffix in (".png", ".parquet")
-        )
-    )
+    damage(next(path for path in sorted(Path("digits").rglob("*")) if path.suffix == SUFFIXES[format]))
     continued = dataset("digits", *arguments)
     assert continued.returncode == 0
-    assert "digits: 1,000 of 2,800 digits are there and intact" in continued.stderr
+    assert "digits: 100 of 280 digits are there and intact" in continued.stderr
     assert sorted(made) == [("test", 0), ("train", 0), ("train", 2)]
     assert contents(Path("digits")) == contents(Path("whole"))
 
@@ -233,7 +232,7 @@ def test_a_damaged_shard_that_cannot_be_made_again_is_an_error(dataset, folder, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--count", "2501"], "digits was begun with other arguments: count 2500, not 2501; give the same"),
+        (["--count", "251"], "digits was begun with other arguments: count 250, not 251, generator"),
         (["--seed", "1"], "seed 0, not 1"),
         (["--format", "npz"], "format idx, not npz"),
         (["--classes", "1", "2"], "classes 0 1 2 3 4 5 6 7 8 9, not 1 2"),
@@ -282,7 +281,6 @@ def test_two_processes_do_not_write_the_same_folder(dataset, folder):
         (["--seed", "-1"], "--seed is -1; allowed are 0 to 2147483647"),
         (["--classes", "3", "10"], "--classes is 3 10; allowed are digits 0 to 9, each once"),
         (["--classes", "3", "3"], "--classes is 3 3"),
-        (["--count", "1000000000"], "the data set needs 785.0 GB more, but digits has"),
         (["--generator", "nowhere"], "there is no generator at nowhere"),
     ],
 )
@@ -293,9 +291,16 @@ def test_mistakes_are_one_line_and_code_2(dataset, folder, arguments, message):
     assert done.stderr.count("\n") == 1
 
 
+def test_too_small_a_disk_is_noticed_at_the_start(dataset, folder):
+    done = dataset("digits", "--count", "1000000000")
+    assert done.returncode == 2
+    assert "the data set needs 785.0 GB more, but digits has" in done.stderr
+    assert dataset("digits", *COUNTS).returncode == 0  # nothing had been begun
+
+
 def test_a_full_disk_is_one_line_and_costs_no_finished_shard(folder):
     """The limit on a file's size stands for a full disk."""
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))"
     command = [sys.executable, "-c", limit + SHORT_SHARDS, "-o", "digits", *COUNTS]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
@@ -326,7 +331,7 @@ def test_kills_lose_and_double_nothing(dataset, folder, format):
     """kill -9 at random moments until the data set is whole; its bytes are those of an undisturbed one."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    arguments = ["--count", "20000", "--test-count", "1500", "--format", format]
+    arguments = ["--count", "4000", "--test-count", "150", "--format", format]
     started = time.monotonic()
     kill_until_finished(Path("whole"), arguments, 0, random.Random(seed), 0)
     longest = time.monotonic() - started
@@ -358,12 +363,10 @@ def test_the_card_says_what_the_digits_are(dataset, folder):
     _, header, text = Path("digits/README.md").read_text().split("---\n", 2)
     header = yaml.safe_load(header)
     assert header["license"] == "mit"
-    assert header["size_categories"] == ["1K<n<10K"]
+    assert header["size_categories"] == ["n<1K"]
     assert header["configs"][0]["data_files"][1] == {"split": "test", "path": "data/test-*.parquet"}
-    assert "2,500 (train), 300 (test)" in text
-    assert (
-        "--count 2500 --test-count 300 --format parquet --seed 3 --classes 0 1 2 3 4 5 6 7 8 9 --mix balanced" in text
-    )
+    assert "250 (train), 30 (test)" in text
+    assert "--count 250 --test-count 30 --format parquet --seed 3 --classes 0 1 2 3 4 5 6 7 8 9 --mix balanced" in text
     assert "scores are not known here" in text
 
 

@@ -1,5 +1,7 @@
 """Labels and digits of a data set, block by block."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -34,7 +36,7 @@ def test_the_order_is_random_and_another_in_each_block_split_and_seed():
         same = (first == block_labels(*other, DIGITS, "mnist")).mean()
         assert 0.05 < same < 0.15  # a tenth by chance, with a standard deviation of 0.01
     # Each digit follows each other one: 90 pairs, of about 11 occurrences each.
-    assert len({pair for pair in zip(first[:-1], first[1:], strict=True) if pair[0] != pair[1]}) >= 88
+    assert len({pair for pair in pairwise(first) if pair[0] != pair[1]}) >= 88
 
 
 def test_a_block_depends_on_seed_split_and_number_only():
@@ -59,6 +61,6 @@ def test_the_faster_generator_draws_the_same_digits(canvas):
     z, labels = latents(500, 16, 0), torch.arange(500) % 10
     with torch.inference_mode():
         plain, fast = (to_uint8(network(z, labels)).astype(int) for network in (generator, inference_copy(generator)))
-    assert plain.std() > 20  # there is something to compare
+    assert plain.std() > 10  # there is something to compare
     assert np.abs(plain - fast).max() <= 1
     assert (plain != fast).mean() < 1e-4

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     from dcgan.dataset.card import Origin, card
     from dcgan.dataset.digits import DigitSource
     from dcgan.dataset.formats import FORMATS as WRITERS
-    from dcgan.dataset.shards import LOCK, Record, check_folder, replace_file, shards_of
+    from dcgan.dataset.shards import LOCK, check_folder, replace_file, shards_of
     from dcgan.support.stop_signals import stop_requests
 
     counts = {split: n for split, n in (("train", args.count), ("test", args.test_count)) if n}
@@ -61,10 +61,8 @@ def run(args: argparse.Namespace) -> None:
     machine = {"PyTorch": torch.__version__, "processor": torch.backends.cpu.get_cpu_capability()}
     check_folder(args.output)
     with hold(args.output / LOCK, "dcgan dataset"), stop_requests() as stop:
-        record = Record(args.output, asked)
         source = DigitSource(generator, args.seed, tuple(classes), args.mix)
-        build(args.output, counts, source, WRITERS[args.format](args.output, counts), record, stop)
-        record.close()
+        build(args.output, asked, counts, source, WRITERS[args.format](args.output, counts), stop)
         origin = Origin(_name(path), asked["generator"], _scores_of(path), machine)
         text = card(asked, counts, shards_of(counts)[0].name, origin)
         replace_file(args.output / "README.md", text.encode())

@@ -6,14 +6,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from dcgan.dataset.digits import BLOCK, DigitSource, Split
 from dcgan.dataset.formats import Format
-from dcgan.dataset.shards import Record, Shard, replace_file, shards_of
+from dcgan.dataset.shards import RECORD, Record, Shard, replace_file, shards_of
 from dcgan.gan.device import keep_freed_memory
 from dcgan.support.errors import UserError, print_to_stderr
 from dcgan.support.progress import progress
@@ -24,25 +24,39 @@ Result = TypeVar("Result")
 
 
 def build(
-    folder: Path, counts: dict[Split, int], source: DigitSource, format: Format, record: Record, stop: StopRequest
+    folder: Path,
+    asked: dict[str, Any],
+    counts: dict[Split, int],
+    source: DigitSource,
+    format: Format,
+    stop: StopRequest,
 ) -> None:
-    """Make the shards that `record` does not have or whose files are damaged, then `SHA256SUMS`.
+    """Make the shards that the folder lacks or whose files are damaged, then `SHA256SUMS`.
+
+    Args:
+        asked: what identifies the data set; a folder that was begun with the same is continued.
+        counts: digits of each split.
 
     Raises:
-        UserError: the disk is full, or a damaged shard cannot be made again with the bytes that it had.
+        UserError: the folder was begun with other arguments, the disk is full, or a damaged shard cannot be made again
+            with the bytes that it had.
         Interrupted: a stop was requested.
     """
+    rows = sum(counts.values())
+    if not (folder / RECORD).exists():
+        _check_space(folder, rows * format.bytes_per_digit)
+    record = Record(folder, asked)
     shards = shards_of(counts)
     missing = [shard for shard in shards if not _is_finished(shard, format, record)]
-    rows, left = sum(counts.values()), sum(shard.rows for shard in missing)
+    left = sum(shard.rows for shard in missing)
     if missing and left < rows:
         print_to_stderr(f"{folder}: {rows - left:,} of {rows:,} digits are there and intact")
-    _check_space(folder, left * format.bytes_per_digit)
     with progress("data set", rows, "digits", initial=rows - left) as bar:
         for shard, parts, labels in _finished_shards(missing, source, format, stop, bar.update):
             _store(shard, format.write(shard, parts, labels), record)
-    sums = format.finish(shards, record)
-    replace_file(folder / "SHA256SUMS", "".join(f"{digest}  {name}\n" for digest, name in sums).encode())
+    sums = "".join(f"{digest}  {name}\n" for digest, name in format.finish(shards, record))
+    replace_file(folder / "SHA256SUMS", sums.encode())
+    record.close()
 
 
 def _is_finished(shard: Shard, format: Format, record: Record) -> bool:
@@ -56,8 +70,8 @@ def _store(shard: Shard, files: dict[str, str], record: Record) -> None:
         record.add(shard, files)
     elif before != files:
         raise UserError(
-            f"shard {shard.name} is damaged, and this machine or this version of PyTorch makes other bytes than the one "
-            "that made it; continue there, or choose a new folder"
+            f"shard {shard.name} is damaged, and this machine or this version of PyTorch makes other bytes than "
+            "the one that made it; continue there, or choose a new folder"
         )
 
 

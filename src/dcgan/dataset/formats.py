@@ -31,7 +31,11 @@ class Format(Protocol):
         """What of the encoding needs no other block: called by several threads. uint8 (1000, 28, 28) in."""
 
     def write(self, shard: Shard, parts: list[Sequence], labels: np.ndarray) -> dict[str, str]:
-        """Write a shard from its prepared blocks and labels, uint8 (N,); SHA-256 of what was written, by relative path."""
+        """Write a shard from its prepared blocks and its labels, uint8 (N,).
+
+        Returns:
+            relative path -> SHA-256 of what was written.
+        """
 
     def is_intact(self, shard: Shard, files: dict[str, str]) -> bool:
         """Whether what `write` wrote is still there."""
