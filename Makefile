@@ -77,10 +77,10 @@ wheel: .venv/ready  ## build the package with the ready-made generator in dist/
 screenshots: .venv/ready  ## take the pictures of MLflow for the docs; needs Chromium
 	python docs/screenshots.py
 
+LOCK = uv pip compile -q --generate-hashes --universal --python-version 3.11 pyproject.toml
 lock: .venv/ready  ## resolve requirements.txt and requirements-extras.txt from the ranges in pyproject.toml
 	$(LOCK) --extra pipeline --extra datasets --extra dev -o requirements.txt
-	$(LOCK) --all-extras -c requirements.txt -o requirements-extras.txt
-LOCK = uv pip compile -q --generate-hashes --universal --python-version 3.11 pyproject.toml
+	$(LOCK) --extra onnx --extra extras-test -c requirements.txt -o requirements-extras.txt
 
 format: .venv/ready  ## format and lint with ruff
 	ruff format .

@@ -158,7 +158,7 @@ def test_rows_and_shards_do_not_depend_on_the_count_or_on_the_number_of_threads(
         one, more = (contents(Path(name)) for name in ("one", "more"))
         for name, data in one.items():
             if name.startswith("train/") or "train-00000" in name:
-                assert more[name.replace("of-00002", "of-00002")] == data
+                assert more[name] == data
 
 
 def test_seed_classes_and_mix_select_the_digits(dataset, folder):
@@ -242,8 +242,8 @@ def test_a_damaged_shard_that_cannot_be_made_again_is_an_error(dataset, folder, 
 def test_other_arguments_in_a_folder_that_was_begun_are_refused(dataset, folder, options, message):
     Path("digits").mkdir()
     asked = {
-        "count": 2500,
-        "test-count": 300,
+        "count": 250,
+        "test-count": 30,
         "format": "idx",
         "seed": 0,
         "classes": list(range(10)),
