@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro quick long classic wheel test test-faults ui experiments check check-small bench figures screenshots lock format
+.PHONY: help repro quick long classic wheel test test-all test-faults ui experiments check check-small bench figures screenshots lock format
 
 help:  ## show this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ quick: .venv/ready  ## try a change of the code: a quarter of the training, roug
 	@echo "These scores are rough, and comparable only with those of other quick runs: make quick NAME=after"
 
 test: .venv/ready  ## run the tests: about 6 minutes on 2 cores
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults and not extras"
+
+test-all: .venv/extras  ## run the tests, those too that need the packages of requirements-extras.txt
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults"
 
 test-faults: .venv/ready  ## run the long tests with kills, full disks and dead servers: most of an hour
@@ -74,8 +77,10 @@ wheel: .venv/ready  ## build the package with the ready-made generator in dist/
 screenshots: .venv/ready  ## take the pictures of MLflow for the docs; needs Chromium
 	python docs/screenshots.py
 
-lock: .venv/ready  ## resolve requirements.txt from the ranges in pyproject.toml
-	uv pip compile -q --generate-hashes --universal --all-extras --python-version 3.11 pyproject.toml -o requirements.txt
+LOCK = uv pip compile -q --generate-hashes --universal --python-version 3.11 pyproject.toml
+lock: .venv/ready  ## resolve requirements.txt and requirements-extras.txt from the ranges in pyproject.toml
+	$(LOCK) --extra pipeline --extra datasets --extra dev -o requirements.txt
+	$(LOCK) --extra onnx --extra extras-test -c requirements.txt -o requirements-extras.txt
 
 format: .venv/ready  ## format and lint with ruff
 	ruff format .
@@ -86,4 +91,8 @@ format: .venv/ready  ## format and lint with ruff
 	test -e $@ && test -x $(BIN)/python || $(PYTHON) -m venv --clear .venv  # an interrupted installation starts over
 	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/extras: .venv/ready requirements-extras.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-extras.txt
 	@touch $@

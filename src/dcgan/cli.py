@@ -17,6 +17,8 @@ from dcgan.support.errors import UserError, exit_on_user_error
 COMMANDS = {
     "params": "check all of params.yaml",
     "draw": "write a number in handwritten digits: dcgan draw 2026 -o year.png",
+    "dataset": "write labeled digits as a data set: dcgan dataset -o FOLDER --count 1000000",
+    "onnx": "write the generator as an ONNX file, for use without PyTorch",
     "report": "print the scores of the last run next to those of real data",
     "quiz": "write 40 pairs of a real and a generated digit, and count how often you tell them apart",
     "ui": "open the comparison of runs in MLflow",
@@ -28,17 +30,22 @@ COMMANDS = {
 }
 
 
+# Only `draw` runs with what the wheel installs. These need an extra of their own, the others the extra `pipeline`.
+EXTRAS = {"dataset": "datasets", "onnx": "onnx"}
+
+
 @contextmanager
-def _explain_missing_package() -> Iterator[None]:
-    """Only `draw` runs with what the wheel installs; the other commands need the packages of the extra `pipeline`."""
+def _explain_missing_package(command: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "dcgan":
             raise
+        extra = EXTRAS.get(command, "pipeline")
+        in_clone = "pip install -e '.[onnx]'" if extra == "onnx" else "make repro"
         raise UserError(
-            f"the package {error.name.partition('.')[0]} is not installed, and this command needs it; use a clone of "
-            "the repository, where `make repro` installs everything, or add the extra: pip install 'FILE.whl[pipeline]'"
+            f"the package {error.name.partition('.')[0]} is not installed, and this command needs it; install it with "
+            f"`{in_clone}` in a clone of the repository, or else with the extra: pip install 'FILE.whl[{extra}]'"
         ) from error
 
 
@@ -53,7 +60,6 @@ class _Version(argparse.Action):
 
 
 @exit_on_user_error
-@_explain_missing_package()
 def main(argv: list[str] | None = None) -> int | None:
     parser = argparse.ArgumentParser(
         prog="dcgan",
@@ -65,10 +71,15 @@ def main(argv: list[str] | None = None) -> int | None:
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     chosen = parser.parse_args((sys.argv[1:] if argv is None else argv) or ["--help"])
-    module = importlib.import_module(f"dcgan.commands.{chosen.command.replace('-', '_')}")
-    command = argparse.ArgumentParser(prog=f"dcgan {chosen.command}", description=COMMANDS[chosen.command])
+    with _explain_missing_package(chosen.command):
+        return _run(chosen.command, chosen.arguments)
+
+
+def _run(name: str, arguments: list[str]) -> int | None:
+    module = importlib.import_module(f"dcgan.commands.{name.replace('-', '_')}")
+    command = argparse.ArgumentParser(prog=f"dcgan {name}", description=COMMANDS[name])
     module.add_arguments(command)
-    args = command.parse_args(chosen.arguments)
+    args = command.parse_args(arguments)
     os.chdir(workspace())
     return module.run(args)
 
