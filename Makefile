@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro quick long classic wheel test test-faults ui experiments check check-small bench figures screenshots lock format
+.PHONY: help repro quick long classic wheel page test test-all test-faults ui experiments check check-small bench figures screenshots lock format
 
 help:  ## show this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ quick: .venv/ready  ## try a change of the code: a quarter of the training, roug
 	@echo "These scores are rough, and comparable only with those of other quick runs: make quick NAME=after"
 
 test: .venv/ready  ## run the tests: about 6 minutes on 2 cores
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults and not browser"
+
+test-all: .venv/ready  ## run the tests, those in a browser too: needs Chromium and npm
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults"
 
 test-faults: .venv/ready  ## run the long tests with kills, full disks and dead servers: most of an hour
@@ -71,7 +74,11 @@ wheel: .venv/ready  ## build the package with the ready-made generator in dist/
 	$(BIN)/python -m pip wheel --disable-pip-version-check -q --no-deps --no-build-isolation -w dist .
 	rm -rf build
 
-screenshots: .venv/ready  ## take the pictures of MLflow for the docs; needs Chromium
+page: .venv/ready  ## build page/index.html, which draws numbers in a browser with the ready-made generator
+	@dvc repro -q download
+	python page/build_page.py
+
+screenshots: .venv/ready  ## take the pictures of the page and of MLflow for the docs; needs Chromium
 	python docs/screenshots.py
 
 lock: .venv/ready  ## resolve requirements.txt from the ranges in pyproject.toml
