@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro quick long classic wheel test test-all test-faults ui experiments check check-small bench figures screenshots lock format
+.PHONY: help repro quick long classic wheel page test test-all test-faults ui experiments check check-small bench figures screenshots lock format
 
 help:  ## show this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,10 +24,10 @@ quick: .venv/ready  ## try a change of the code: a quarter of the training, roug
 	@echo "These scores are rough, and comparable only with those of other quick runs: make quick NAME=after"
 
 test: .venv/ready  ## run the tests: about 6 minutes on 2 cores
-	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults and not extras"
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults and not extended"
 
-test-all: .venv/extras  ## run the tests, those too that need the packages of requirements-extras.txt
-	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults"
+test-all: test .venv/extras  ## run the tests, and those that take long or need Chromium, npm or requirements-extras.txt
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -m extended
 
 test-faults: .venv/ready  ## run the long tests with kills, full disks and dead servers: most of an hour
 	pytest -s -m faults
@@ -74,7 +74,11 @@ wheel: .venv/ready  ## build the package with the ready-made generator in dist/
 	$(BIN)/python -m pip wheel --disable-pip-version-check -q --no-deps --no-build-isolation -w dist .
 	rm -rf build
 
-screenshots: .venv/ready  ## take the pictures of MLflow for the docs; needs Chromium
+page: .venv/ready  ## build page/index.html, which draws numbers in a browser with the ready-made generator
+	@dvc repro -q download
+	python page/build_page.py
+
+screenshots: .venv/ready  ## take the pictures of the page and of MLflow for the docs; needs Chromium
 	python docs/screenshots.py
 
 LOCK = uv pip compile -q --generate-hashes --universal --python-version 3.11 pyproject.toml

@@ -118,7 +118,7 @@ def test_parquet_has_png_images_and_the_types_of_hugging_face(dataset, folder):
     assert np.array_equal([np.asarray(Image.open(io.BytesIO(row["image"]["bytes"]))) for row in rows], images)
 
 
-@pytest.mark.extras
+@pytest.mark.extended
 def test_parquet_is_read_by_hugging_face_datasets_and_its_card_by_the_hub(dataset, folder):
     import datasets
     from huggingface_hub import DatasetCard

@@ -41,7 +41,7 @@ def digits_that_differ(expected: np.ndarray, found: np.ndarray) -> int:
     return int((np.abs(levels[0] - levels[1]) > 1).any(axis=(1, 2)).sum())
 
 
-@pytest.mark.extras
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "kind",
     [
@@ -65,7 +65,7 @@ def test_onnxruntime_draws_what_pytorch_draws(tmp_path, monkeypatch, capsys, kin
     assert digits_that_differ(expected, found) == 0
 
 
-@pytest.mark.extras
+@pytest.mark.extended
 def test_the_ready_made_generator_is_exact_to_the_gray_level(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert onnx(capsys, "--generator", READY_MADE_GENERATOR)[0] == 0
@@ -75,7 +75,7 @@ def test_the_ready_made_generator_is_exact_to_the_gray_level(tmp_path, monkeypat
     assert digits_that_differ(expected, found) == 0
 
 
-@pytest.mark.extras
+@pytest.mark.extended
 def test_the_bytes_are_the_same_and_contain_no_local_path(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_network("models/generator.safetensors", make_generator(clusters_per_class=1))

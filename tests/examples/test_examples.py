@@ -36,7 +36,7 @@ def test_torch_export(tmp_path):
     assert shows_four_digits(output("torch_export.py", tmp_path))
 
 
-@pytest.mark.extras
+@pytest.mark.extended
 def test_onnx_runtime(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):

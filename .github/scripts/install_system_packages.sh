@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# What `make test-all` needs besides `make test`, on Debian and Ubuntu: Chromium, and npm for the accessibility checker.
+set -euo pipefail
+missing=()
+for command in chromium npm; do
+  command -v "$command" > /dev/null || missing+=("$command") # the packages have the names of the commands
+done
+[ ${#missing[@]} -eq 0 ] && exit
+root=$([ "$(id -u)" -eq 0 ] || echo sudo)
+$root apt-get update -qq
+$root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${missing[@]}"
