@@ -17,6 +17,7 @@ from dcgan.support.errors import UserError, exit_on_user_error
 COMMANDS = {
     "params": "check all of params.yaml",
     "draw": "write a number in handwritten digits: dcgan draw 2026 -o year.png",
+    "dataset": "write labeled digits as a data set: dcgan dataset -o FOLDER --count 1000000",
     "report": "print the scores of the last run next to those of real data",
     "ui": "open the comparison of runs in MLflow",
     "check": "compare metrics/evaluate.json with a baseline: exit 0 OK, 1 regression, 2 not comparable",

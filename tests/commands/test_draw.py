@@ -54,6 +54,18 @@ def test_the_seed_selects_the_handwriting(draw, folder):
     assert not np.array_equal(a[:, :44], a[:, 44:])  # the two ones differ
 
 
+def test_a_seed_for_each_digit_draws_single_digits_again(draw, folder):
+    pictures = {}
+    for seeds in ("7", "12", "7,7,12,7"):
+        assert draw(folder, "2026", "--seed", seeds, "--count", "2", "-o", "year.png").returncode == 0
+        pictures[seeds] = np.asarray(Image.open(folder / "year.png"))
+    third = np.s_[:, 88:132]
+    expected = pictures["7"].copy()
+    expected[third] = pictures["12"][third]
+    assert np.array_equal(pictures["7,7,12,7"], expected)
+    assert not np.array_equal(expected, pictures["7"])
+
+
 def test_count_and_grid_draw_several_lines_with_gaps(draw, folder):
     assert draw(folder, "0123456789", "--count", "3", "--grid", "-o", "g.png").returncode == 0
     assert Image.open(folder / "g.png").size == (2 * (10 * 29 - 1), 2 * (3 * 29 - 1))
@@ -67,6 +79,10 @@ def test_count_and_grid_draw_several_lines_with_gaps(draw, folder):
         ([""], "'' is not a number"),
         (["1", "--count", "0"], "--count is 0"),
         (["1", "--seed", "-1"], "--seed is -1"),
+        (["1", "--seed", str(2**31)], f"--seed is {2**31}; allowed are 0 to {2**31 - 1}"),
+        (["1", "--seed", "9" * 5000], "allowed are 0 to"),
+        (["12", "--seed", "7,"], "--seed is 7,; allowed are"),
+        (["12", "--seed", "7,7,7"], "--seed has 3 seeds for 2 digits; give one, or one for each digit"),
         (["1", "--generator", "nowhere"], "there is no generator at nowhere"),
         (["1", "-o", "models/generator.safetensors/x.png"], "there is no folder models/generator.safetensors"),
         (["1", "-o", "nowhere/x.png"], "--output is nowhere/x.png, but there is no folder nowhere; create it"),

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dcgan.commands.generators import add_generator_option, chosen_generator, load_conditional_generator
 from dcgan.images import grid, png
-from dcgan.paths import GENERATOR, READY_MADE_GENERATOR, user_path
+from dcgan.paths import user_path
 from dcgan.support.errors import UserError
 from dcgan.support.files import write_atomic
 
@@ -18,35 +19,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=user_path, default="digits.png", help="PNG to write (default: digits.png)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="selects the handwriting (default: 0)")
+    parser.add_argument(
+        "--seed",
+        default="0",
+        help="selects the handwriting; one for each digit, as in 7,7,12,7, draws single digits again (default: 0)",
+    )
     parser.add_argument("--count", type=int, default=1, help="number of lines, each with all the digits (default: 1)")
     parser.add_argument("--grid", action="store_true", help="draw lines between the digits")
-    parser.add_argument(
-        "--generator",
-        type=user_path,
-        help="generator file (default: the trained generator if there is one, else the ready-made one)",
-    )
+    add_generator_option(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    _check_digits(args.digits, args.count, args.seed)
+    _check_digits(args.digits, args.count)
+    seeds = _parse_seeds(args.seed, len(args.digits))
     _check_output(args.output)
-    images = _generate(args.digits * args.count, args.seed, args.generator or _default_generator())
+    images = _generate(args.digits * args.count, seeds * args.count, chosen_generator(args.generator))
     columns = len(args.digits)
     picture = grid(images, columns) if args.grid else _lines(images, columns)
     write_atomic(args.output, png(picture))
     print(args.output)
 
 
-def _check_digits(digits: str, count: int, seed: int) -> None:
+def _check_digits(digits: str, count: int) -> None:
     if not (digits.isascii() and digits.isdigit()):
         raise UserError(f"{digits!r} is not a number; allowed are the digits 0 to 9, as in: dcgan draw 2026")
     if count < 1 or len(digits) * count > MOST_DIGITS:
         raise UserError(
             f"--count is {count}, with {len(digits)} digits a line; allowed are 1 to {MOST_DIGITS:,} digits in all"
         )
-    if not 0 <= seed < 2**31:
-        raise UserError(f"--seed is {seed}; allowed are 0 to {2**31 - 1}")
+
+
+def _parse_seeds(text: str, digits: int) -> list[int]:
+    """The seed of each digit of a line."""
+    seeds = text.split(",")
+    if not all(seed.isascii() and seed.isdigit() and len(seed) <= 10 and int(seed) < 2**31 for seed in seeds):
+        raise UserError(f"--seed is {text}; allowed are 0 to {2**31 - 1}, and one for each digit as in 7,7,12,7")
+    if len(seeds) not in (1, digits):
+        raise UserError(f"--seed has {len(seeds)} seeds for {digits} digits; give one, or one for each digit")
+    return [int(seed) for seed in seeds] * (digits if len(seeds) == 1 else 1)
 
 
 def _check_output(output: Path) -> None:
@@ -56,25 +66,19 @@ def _check_output(output: Path) -> None:
         raise UserError(f"--output is {output}, but there is no folder {output.parent}; create it or choose another")
 
 
-def _generate(digits: str, seed: int, path: Path) -> np.ndarray:
-    """uint8 (N, 28, 28): an image of each digit."""
+def _generate(digits: str, seeds: list[int], path: Path) -> np.ndarray:
+    """uint8 (N, 28, 28): an image of each digit. Digit i is drawn with row i of the latents of its seed."""
     import torch
 
-    from dcgan.gan.model_files import load_network
     from dcgan.gan.sampling import generate, latents
 
-    generator = load_network(path, "generator")
-    if not generator.conditional:
-        raise UserError(
-            "this generator was trained with model.conditional: false and cannot draw a digit on request; "
-            f"choose a conditional one, for example --generator {READY_MADE_GENERATOR}"
-        )
+    generator = load_conditional_generator(path)
     labels = torch.tensor([int(digit) for digit in digits])
-    return generate(generator, latents(len(labels), generator.arguments["latent_size"], seed), labels)
-
-
-def _default_generator() -> Path:
-    return GENERATOR if GENERATOR.exists() else READY_MADE_GENERATOR
+    z = torch.empty(len(labels), generator.arguments["latent_size"])
+    for seed in set(seeds):
+        chosen = torch.tensor(seeds) == seed
+        z[chosen] = latents(*z.shape, seed)[chosen]
+    return generate(generator, z, labels)
 
 
 def _lines(images: np.ndarray, columns: int) -> np.ndarray:

@@ -30,12 +30,21 @@ class _PlainLines:
     def print_line(self) -> None:
         self.printed = time.monotonic()
         rate = (self.done - self.initial) / max(self.printed - self.started, 1e-9)
+        left = f", {_clock((self.total - self.done) / rate)} left" if rate and self.done < self.total else ""
         percent = 100 * self.done / max(self.total, 1)
         print(
-            f"{self.description}: {self.done:,}/{self.total:,} {self.unit} ({percent:.0f} %), {rate:,.0f}/s{self.note}",
+            f"{self.description}: {self.done:,}/{self.total:,} {self.unit} ({percent:.0f} %), {rate:,.0f}/s{left}"
+            f"{self.note}",
             file=sys.stderr,
             flush=True,
         )
+
+
+def _clock(seconds: float) -> str:
+    """Hours, minutes and seconds, as 1:02:03 or 2:03."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 @contextmanager
