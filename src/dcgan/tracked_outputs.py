@@ -13,6 +13,7 @@ from dcgan.paths import (
     TRAIN_METRICS,
     TRAINING_FIGURES,
 )
+from dcgan.serving.description import SERVED
 from dcgan.tracking.pipeline import TrackedPipeline, TrackedStage
 
 PIPELINE = TrackedPipeline(
@@ -47,6 +48,7 @@ PIPELINE = TrackedPipeline(
     progress=SNAPSHOTS,
     dataset=RAW_DATA / "train-images-idx3-ubyte",
     dataset_name="MNIST",
+    served=SERVED,
     scores=SCORES_FILE,
     headline=("relative_fid", "recall", "cas"),
     scores_ignored=("*_real", "kid"),  # scores of real data are the same in every run; kid_x1000 is kid

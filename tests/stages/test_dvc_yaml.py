@@ -102,4 +102,5 @@ def test_only_the_modules_named_after_it_import_mlflow():
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if any(name.split(".")[0] == "mlflow" for name in names):
                 importing.add(path.name)
-    assert importing == {"mlflow_runs.py", "mlflow_slices.py", "mlflow_store.py"}
+    names = ("model", "models", "runs", "slices", "store")
+    assert importing == {f"mlflow_{name}.py" for name in names}

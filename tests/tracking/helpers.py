@@ -173,6 +173,19 @@ def publish_and_die(root: Path, run_log_id: str, uri: str, slices: int) -> None:
     Store(uri).publish(RunLog.open(root, run_log_id))
 
 
+def publish_and_die_after(root: Path, run_log_id: str, uri: str, call: str) -> None:
+    """Send, until that call of the client has returned; then die as by kill -9."""
+    store = Store(uri)
+    carry_out = getattr(store.client, call)
+
+    def carry_out_and_die(*args, **kwargs):
+        carry_out(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(store.client, call, carry_out_and_die)
+    store.publish(RunLog.open(root, run_log_id))
+
+
 def _publish_restored(clone: Path, uri: str, ready, go) -> None:
     store = Store(uri)
     run_log = log_restored(PIPELINE, clone, clone)

@@ -7,6 +7,18 @@ import pytest
 
 from dcgan.tracking.events import decode, encode, entries, flatten, to_json_number, to_text
 
+MODEL = {
+    "event": "model",
+    "name": "dcgan",
+    "sha256": "ab",
+    "files": {"artifacts/a.bin": "files/1/a.bin"},
+    "entry": "model.py",
+    "weights": {"generator": "artifacts/a.bin"},
+    "signature": {"inputs": None},
+    "example": [],
+    "requirements": ["torch==2"],
+    "python": "3.12.1",
+}
 EVENTS = [
     ({"event": "run", "name": "a", "time": 1, "parent": None}, {("run",): "a"}),
     ({"event": "params", "values": {"seed": "1"}}, {("param", "seed"): "1"}),
@@ -19,6 +31,7 @@ EVENTS = [
         {"event": "dataset", "name": "MNIST", "digest": "ab", "source": "data", "context": "training"},
         {("dataset", "MNIST", "ab"): "training"},
     ),
+    (MODEL, {("model", "dcgan"): "ab"}),
     ({"event": "status", "status": "FAILED", "time": 1}, {("status",): "FAILED"}),
 ]
 
@@ -57,6 +70,12 @@ def test_an_unknown_format_is_named_in_the_error(line):
     with pytest.raises(ValueError, match="unknown event") as caught:
         decode(line)
     assert str(caught.value).endswith(line.decode().strip()[-40:])
+
+
+@pytest.mark.parametrize("files", [{"../../a.py": "files/1/a.py"}, {"/tmp/a.py": "files/1/a.py"}, {"a.py": None}])
+def test_files_of_a_model_stay_in_its_folder(files):
+    with pytest.raises(ValueError, match="unknown event"):
+        decode(encode(MODEL | {"files": files}))
 
 
 def test_numbers_that_are_not_finite_are_strict_json():

@@ -48,6 +48,15 @@ def _source(text: str) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
+    return int(compared(args).failed)
+
+
+def compared(args: argparse.Namespace) -> Comparison:
+    """Compare and report.
+
+    Raises:
+        UserError: the runs cannot be compared, or the report cannot be written.
+    """
     try:
         reference = read_reference(GATE, str(args.baseline), args.rev)
         comparison = compare(GATE, reference, [read_run(GATE, source) for source in args.runs])
@@ -59,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     except UserError as error:
         error.exit_code = int(comparison.failed) or error.exit_code  # a regression remains one, also if nobody reads it
         raise
-    return int(comparison.failed)
+    return comparison
 
 
 def _report(comparison: Comparison, as_json: bool) -> None:

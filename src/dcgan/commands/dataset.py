@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     classes = _check(args)
-    path = chosen_generator(args.generator)
+    path = chosen_generator(args)
     generator = load_conditional_generator(path)
 
     import torch

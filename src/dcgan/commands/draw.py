@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 from dcgan.commands.generators import add_generator_option, chosen_generator, load_conditional_generator
 from dcgan.images import grid, png
 from dcgan.paths import user_path
@@ -33,9 +31,12 @@ def run(args: argparse.Namespace) -> None:
     _check_digits(args.digits, args.count)
     seeds = _parse_seeds(args.seed, len(args.digits))
     _check_output(args.output)
-    images = _generate(args.digits * args.count, seeds * args.count, chosen_generator(args.generator))
+    generator = load_conditional_generator(chosen_generator(args))
+    from dcgan.serving.drawing import draw, lines
+
+    images = draw(generator, args.digits * args.count, seeds * args.count)
     columns = len(args.digits)
-    picture = grid(images, columns) if args.grid else _lines(images, columns)
+    picture = grid(images, columns) if args.grid else lines(images, columns)
     write_atomic(args.output, png(picture))
     print(args.output)
 
@@ -64,24 +65,3 @@ def _check_output(output: Path) -> None:
         raise UserError(f"--output is {output}, but only PNG is written; choose a name that ends in .png")
     if not output.parent.is_dir():
         raise UserError(f"--output is {output}, but there is no folder {output.parent}; create it or choose another")
-
-
-def _generate(digits: str, seeds: list[int], path: Path) -> np.ndarray:
-    """uint8 (N, 28, 28): an image of each digit. Digit i is drawn with row i of the latents of its seed."""
-    import torch
-
-    from dcgan.gan.sampling import generate, latents
-
-    generator = load_conditional_generator(path)
-    labels = torch.tensor([int(digit) for digit in digits])
-    z = torch.empty(len(labels), generator.arguments["latent_size"])
-    for seed in set(seeds):
-        chosen = torch.tensor(seeds) == seed
-        z[chosen] = latents(*z.shape, seed)[chosen]
-    return generate(generator, z, labels)
-
-
-def _lines(images: np.ndarray, columns: int) -> np.ndarray:
-    """uint8 (N, 28, 28) as lines of `columns` digits, spaced as in handwriting."""
-    tight = images[:, :, 3:-3]  # the outer four pixels of an MNIST digit are empty
-    return tight.reshape(-1, columns, 28, 22).swapaxes(1, 2).reshape(-1, columns * 22)

@@ -80,10 +80,19 @@ def open_store(uri: str) -> Iterator["Store"]:
     Raises:
         UserError: it does not answer or refuses, when it is opened or later in the block.
     """
-    from dcgan.tracking.mlflow_store import STORE_ERRORS, Store  # importing MLflow takes seconds
+    with explained(uri):
+        from dcgan.tracking.mlflow_store import Store
+
+        yield Store(uri)
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """What a store raises in the block, as a `UserError`."""
+    from dcgan.tracking.mlflow_store import STORE_ERRORS  # importing MLflow takes seconds
 
     try:
-        yield Store(uri)
+        yield
     except STORE_ERRORS as error:
         raise UserError(
             f"cannot use the store {redact_password(uri)} ({summarize_error(error)}); start it, or set "

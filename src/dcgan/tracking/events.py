@@ -22,6 +22,17 @@ FIELDS: dict[str, dict[str, type | UnionType]] = {
     "image": {"key": str, "step": int, "time": int, "file": str},
     "file": {"folder": str, "file": str},
     "dataset": {"name": str, "digest": str, "source": str, "context": str},
+    "model": {
+        "name": str,
+        "sha256": str,  # of the weights
+        "files": dict,  # path in the model's folder -> copy
+        "entry": str,  # path of the code file that MLflow runs
+        "weights": dict,  # name that the code asks for -> path
+        "signature": dict,
+        "example": list,
+        "requirements": list,
+        "python": str,
+    },
     "status": {"status": str, "time": int},
 }
 Key = tuple  # ("param", name), ("tag", name), ("point", series, step), ("image", series, step), ("file", path)...
@@ -68,6 +79,8 @@ def entries(event: Event) -> dict[Key, Any]:
             return {("file", f"{event['folder']}/{Path(event['file']).name}".lstrip("/")): event["file"]}
         case "dataset":
             return {("dataset", event["name"], event["digest"]): event["context"]}
+        case "model":
+            return {("model", event["name"]): event["sha256"]}
         case "status":
             return {("status",): event["status"]}
 
@@ -85,11 +98,18 @@ def _is_known(event: Any) -> bool:
         case "points":
             return all(type(value) in (int, float) or value in NOT_FINITE for value in event["values"].values())
         case "file":
-            folder = PurePosixPath(event["folder"])
-            return not folder.is_absolute() and ".." not in folder.parts
+            return _is_inside(event["folder"])
+        case "model":
+            return all(isinstance(copy, str) and _is_inside(place) for place, copy in event["files"].items())
         case "status":
             return event["status"] in STATUSES
     return True
+
+
+def _is_inside(place: str) -> bool:
+    """Whether a relative path stays in its folder."""
+    path = PurePosixPath(place)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

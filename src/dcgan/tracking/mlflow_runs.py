@@ -135,7 +135,7 @@ class Runs:
             tags |= {key: run_log.tags[key] for key in ("model.sha256", "evaluation.settings") if key in run_log.tags}
         self._note_request(run_log, 1)
         try:
-            with _patient():
+            with one_long_request():
                 created = self.client.create_run(self.experiment_id, run_log.started, tags, run_log.name)
         except MlflowException as error:
             if error.get_http_status_code() < 500:
@@ -197,7 +197,7 @@ def _first(runs: list[Run]) -> Run | None:
 
 
 @contextlib.contextmanager
-def _patient() -> Iterator[None]:
+def one_long_request() -> Iterator[None]:
     """One request with a long wait instead of MLflow's repeated ones: each of them could create a run."""
     names = ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES")
     before = {name: os.environ[name] for name in names}

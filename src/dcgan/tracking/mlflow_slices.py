@@ -42,7 +42,7 @@ class Slice:
                 self.metrics += [Metric(key, float(value), time, step) for key, value in event["values"].items()]
             case "image":
                 self.artifacts.append({**event, "time": self.time or event["time"]})
-            case "file":
+            case "file" | "model":
                 self.artifacts.append(event)
             case "dataset":
                 self.datasets.append(event)

@@ -1,9 +1,10 @@
-"""Sends run logs to MLflow. Only this module, and `mlflow_runs` and `mlflow_slices` for it, import MLflow.
+"""Sends run logs to MLflow. Only this module, and `mlflow_runs`, `mlflow_models` and `mlflow_slices` for it, import
+MLflow.
 
 Sending is idempotent. A run is found again by its tag `dcgan.run_log`; a point is sent with the value, time and step in
 the run log, and MLflow stores equal ones once; an image gets a name made from run, series and step, a file its path, so
-that a second upload replaces the first. Live view, outage, resumed run, stage restored from DVC's cache: all of them
-are `Store.publish`.
+that a second upload replaces the first; a model is registered once for each hash of weights. Live view, outage, resumed
+run, stage restored from DVC's cache: all of them are `Store.publish`.
 """
 
 import itertools
@@ -12,6 +13,7 @@ import logging
 import os
 import re
 import sqlite3
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -28,7 +30,7 @@ from dcgan.support.lock import Taken, hold
 from dcgan.tracking.comparison import VIEW_TAG, comparison_view
 from dcgan.tracking.events import Event, Key
 from dcgan.tracking.locations import experiment_name, redact_password, sqlite_path, summarize_error
-from dcgan.tracking.names import RUN_LOG_TAG
+from dcgan.tracking.names import PROMOTE_COMMAND, RUN_LOG_TAG
 from dcgan.tracking.pipeline import TrackedPipeline
 from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.sent import Unanswered, read_sent, write_sent
@@ -38,16 +40,19 @@ from dcgan.tracking.sqlite_store import ensure_whole
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from alembic.util.exc import CommandError
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run, RunTag
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from dcgan.tracking.mlflow_models import Models
 from dcgan.tracking.mlflow_runs import Runs, is_restored, is_twin
 from dcgan.tracking.mlflow_slices import PARAMS_OR_TAGS_PER_CALL, POINTS_PER_CALL, Slice, slices
 
@@ -56,6 +61,7 @@ STORE_ERRORS = (MlflowException, OSError, SQLAlchemyError, CommandError, sqlite3
 COLLISION = "BAD_REQUEST"  # error code when two clones send the same parameter or tag to one run at the same moment
 MOST_COLLISIONS = 5
 REFUSED = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED")  # error codes about one run log
+REGISTRY_REFUSED = (*REFUSED, "ENDPOINT_NOT_FOUND", "NOT_FOUND", "FEATURE_DISABLED")  # MLflow 2 has no logged models
 THUMBNAIL_PIXELS = 256  # longer side of the copy that MLflow's image grid shows
 IMAGE_NAME = re.compile(r"images/(?P<key>[^+]+)\+step\+(?P<step>-?\d+)\+timestamp\+\d+\+[^+]+\.png")
 
@@ -83,6 +89,7 @@ class Store:
             self.client = MlflowClient(uri)
             self.experiment_id = self._find_or_create_experiment(database)
         self.runs = Runs(self.client, self.experiment_id, uri)
+        self.models = Models(self.client, uri)
 
     def _find_or_create_experiment(self, database: Path | None) -> str:
         name = experiment_name()
@@ -119,6 +126,24 @@ class Store:
             STORE_ERRORS: the store does not answer or refuses; what was sent stays, the rest can be sent later.
         """
         return self._publish(run_log, wait)[1]
+
+    def register(self, run_log: RunLog, name: str, wait: float = 60.0) -> ModelVersion:
+        """Send the run log; returns the version of its model in the registry.
+
+        Raises:
+            UserError: it has no model of that name, or its run was deleted.
+            Taken, Unanswered, STORE_ERRORS: as `publish`.
+        """
+        run, _ = self._publish(run_log, wait)
+        if (event := run_log.model(name)) is None:
+            raise UserError(f"the model of run log {run_log.id} cannot be served; train a conditional one")
+        if run.info.lifecycle_stage != "active":
+            raise UserError(
+                f"the run of this model was deleted in {redact_password(self.uri)}; "
+                f"restore it: mlflow runs restore --run-id {run.info.run_id}"
+            )
+        with hold(run_log.folder / "publishing.lock", f"sending run log {run_log.id}", wait):
+            return self.models.register(run_log, run, event)
 
     def _publish(self, run_log: RunLog, wait: float) -> tuple[Run, int]:
         parent = self._publish_parent(run_log, wait)
@@ -214,10 +239,25 @@ class Store:
             if event["event"] == "file":
                 source = run_log.copied_file(event["file"])
                 self._upload(run, source, Path(event["folder"]) / source.name)
+            elif event["event"] == "model":
+                self._register(run_log, run, event)
             elif ("image", event["key"], event["step"]) not in existing:
                 self._send_image(run_log, run, event)
         if part.status and (elsewhere is None or is_restored(run)):
             self.runs.set_status(run_id, part.status["status"], part.status["time"])
+
+    def _register(self, run_log: RunLog, run: Run, event: Event) -> None:
+        """A registry that refuses the model, for lack of permission say, does not hold up the scores that follow."""
+        try:
+            self.models.register(run_log, run, event)
+        except MlflowException as error:
+            if error.error_code not in REGISTRY_REFUSED:
+                raise
+            print(
+                f"tracking: {redact_password(self.uri)} does not register the model of run log {run_log.id} "
+                f"({summarize_error(error)}); the rest of the run is sent; `{PROMOTE_COMMAND}` tries again",
+                file=sys.stderr,
+            )
 
     def _send_image(self, run_log: RunLog, run: Run, event: Event) -> None:
         """As `MlflowClient.log_image` of MLflow 3.17 names its files, but with the same name at every attempt."""
@@ -243,6 +283,18 @@ class Store:
             named = Path(folder) / path.name
             named.symlink_to(source.resolve())
             self.client.log_artifact(run.info.run_id, str(named), None if path.parent == Path() else str(path.parent))
+
+
+def open_models(uri: str) -> Models:
+    """The models of a store, for whoever only reads them: nothing is created.
+
+    Raises:
+        UserError: a SQLite store that does not exist.
+    """
+    database = sqlite_path(uri)
+    if database and not database.exists():
+        raise UserError(f"there is no tracking store {database}; set MLFLOW_TRACKING_URI to the one with the model")
+    return Models(MlflowClient(uri), uri)
 
 
 def _check_path(uri: str, database: Path) -> None:

@@ -1,7 +1,9 @@
 """What tracking has to know about a DVC pipeline. The project describes its own and passes it in."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -9,6 +11,21 @@ class TrackedStage:
     name: str  # in dvc.yaml
     sections: tuple[str, ...]  # of params.yaml; logged as parameters
     files: tuple[str, ...]  # glob patterns of the outputs to upload
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """How MLflow serves the model: the code that it runs, and what a request is."""
+
+    name: str  # of the registered model
+    only_if: str  # parameter that must be true: a model without it cannot be asked for anything
+    source: Path  # folder of the code, absolute
+    entry: str  # the file that MLflow runs; relative to `source`
+    code: tuple[str, ...]  # the files that it imports; relative to `source`
+    weights: str  # the name under which the entry finds the weights
+    signature: Mapping[str, str | None]  # of requests and answers, as MLflow writes it
+    example: list[dict[str, Any]]  # requests
+    packages: tuple[str, ...]  # that the code imports; the installed versions are the model's requirements
 
 
 @dataclass(frozen=True)
@@ -28,6 +45,7 @@ class TrackedPipeline:
     progress: Path  # folder of images made during training; their names end in the step (images-000064.png)
     dataset: Path  # the file whose SHA-256 identifies the training data
     dataset_name: str
+    served: ServedModel
 
     scores: Path  # JSON written by `evaluate`
     headline: tuple[str, ...]  # keys of it that MLflow shows first, as eval/<key>; other numbers are eval/details/<key>

@@ -9,7 +9,7 @@ from dcgan.support.errors import UserError
 from dcgan.support.files import read_yaml, sha256
 from dcgan.tracking.pipeline import TrackedPipeline, TrackedStage
 from dcgan.tracking.run_log import RunLog
-from dcgan.tracking.stage_outputs import choosing_run_log, log_evaluation, training_run_log
+from dcgan.tracking.stage_outputs import choosing_run_log, log_evaluation, log_served_model, training_run_log
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,39 @@ def log_restored(pipeline: TrackedPipeline, root: Path, workspace: Path) -> RunL
         return training_run_log(pipeline, root, workspace, _locked_params(locked, pipeline.train))
 
 
+def log_scored_model(pipeline: TrackedPipeline, root: Path, workspace: Path) -> RunLog:
+    """The run log of the training that made the workspace's model, with the model as MLflow serves it.
+
+    Raises:
+        UserError: there is no model; or the scores are not those of this model, according to dvc.lock.
+    """
+    run_log = log_restored(pipeline, root, workspace)
+    if run_log is None:
+        raise UserError(f"there is no {pipeline.model}; train one: `dvc repro`")
+    if (mismatch := _scores_mismatch(pipeline, workspace)) is not None:
+        raise UserError(f"{mismatch}, so these scores may be of another model; run `dvc repro`")
+    training = RunLog.open(root, run_log.parent) if run_log.parent else run_log
+    log_served_model(pipeline, training, workspace)
+    return training
+
+
+def _scores_mismatch(pipeline: TrackedPipeline, workspace: Path) -> str | None:
+    """Why the workspace's scores are not those of its model, according to dvc.lock; None if they are."""
+    locked = _locked_stages(workspace)
+    outputs = [(pipeline.train, pipeline.model), (pipeline.evaluate, pipeline.scores)]
+    for stage, path in outputs:
+        if not (workspace / path).exists():
+            return f"there is no {path}"
+        if (mismatch := _mismatch(workspace, locked, stage.name, path)) is not None:
+            return mismatch
+    made = _made(locked)
+    for stage in pipeline.evaluation_stages:
+        for dep, md5 in locked[stage.name].deps.items() if stage.name in locked else ():
+            if made.get(dep, md5) != md5:
+                return f"stage {stage.name} of dvc.lock was not run with the {dep} there"
+    return None
+
+
 def _has_locked_scores(pipeline: TrackedPipeline, workspace: Path, locked: dict[str, LockedStage]) -> bool:
     exist = (workspace / pipeline.scores).exists()
     return exist and _mismatch(workspace, locked, pipeline.evaluate.name, pipeline.scores) is None
@@ -78,10 +111,15 @@ def _locked_params(locked: dict[str, LockedStage], *stages: TrackedStage) -> dic
     return params
 
 
+def _made(locked: dict[str, LockedStage]) -> dict[str, str | None]:
+    """Output -> MD5."""
+    return {out: md5 for each in locked.values() for out, md5 in each.outs.items()}
+
+
 def _mismatch(workspace: Path, locked: dict[str, LockedStage], stage: str, path: Path) -> str | None:
     """Why `path` is not what `stage` made, according to dvc.lock, from the outputs of the stages before; None if it
     is."""
-    made = {out: md5 for each in locked.values() for out, md5 in each.outs.items()}
+    made = _made(locked)
     with open(workspace / path, "rb") as stream:
         if stage not in locked or made.get(str(path)) != hashlib.file_digest(stream, "md5").hexdigest():
             return f"{path} is not the one in dvc.lock"

@@ -122,6 +122,19 @@ class RunLog:
         """A data set by name and digest (hexadecimal, the first 32 characters are kept); `context`: e.g. "training"."""
         self._append({"event": "dataset", "name": name, "digest": digest[:32], "source": source, "context": context})
 
+    def log_model(self, name: str, digest: str, files: Mapping[str, Path], description: Mapping[str, Any]) -> None:
+        """A model that MLflow can serve, with the code that runs it: what an experiment changed may be gone by the
+        time it is sent.
+
+        Args:
+            name: of the registered model.
+            digest: SHA-256 of the weights.
+            files: path in the model's folder -> file.
+            description: the other fields of the event "model" (`dcgan.tracking.events`).
+        """
+        copies = {place: self._copy_file(path) for place, path in files.items()}
+        self._append({"event": "model", "name": name, "sha256": digest, "files": copies, **description})
+
     def finish(self, status: str) -> None:
         """End with FINISHED, FAILED or KILLED; `resume` undoes it."""
         if status not in FINAL:
@@ -163,6 +176,11 @@ class RunLog:
     def value(self, *key: Any) -> Any:
         """What was logged under a key, for instance `value("point", "eval/fid", 0)`; None if nothing was."""
         return self._entries.get(key)
+
+    def model(self, name: str) -> Event | None:
+        """The event of the last model with that name."""
+        found = [event for event, _ in self.events() if event["event"] == "model" and event["name"] == name]
+        return found[-1] if found else None
 
     def copied_file(self, place: str) -> Path:
         """The copy of a logged file; `place` as in the event.
@@ -278,7 +296,7 @@ class RunLog:
             return True
         if kind == "param" and self._entries[key] != value:
             raise ValueError(f"parameter {name[0]} is {self._entries[key]} in run log {self.id}, not {value}")
-        return kind in ("tag", "file", "status") and self._entries[key] != value
+        return kind in ("tag", "file", "model", "status") and self._entries[key] != value
 
     def _copy_file(self, path: str | os.PathLike) -> str:
         """Copy a file into the run log, under its hash; returns the copy's path relative to the run log.

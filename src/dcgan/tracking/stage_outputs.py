@@ -8,11 +8,13 @@ A workspace is the folder that the pipeline's paths are relative to; `root` is t
 import csv
 import hashlib
 import json
+import platform
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from fnmatch import fnmatch
-from pathlib import Path
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dcgan.support.errors import UserError
@@ -43,7 +45,8 @@ def log_training_parameters(pipeline: TrackedPipeline, run_log: RunLog, params: 
 
 
 def log_training(pipeline: TrackedPipeline, run_log: RunLog, workspace: Path, params: Params) -> None:
-    """The outputs of a finished training: parameters, series, images, files, data set, and last the model's hash.
+    """The outputs of a finished training: parameters, series, images, files, data set, the model to be
+    served, and last its hash.
 
     What the training logged while it ran is skipped.
     """
@@ -55,7 +58,32 @@ def log_training(pipeline: TrackedPipeline, run_log: RunLog, workspace: Path, pa
     _log_progress(run_log, workspace, pipeline.progress)
     _log_files(run_log, workspace, pipeline.train.files)
     _log_dataset(pipeline, run_log, workspace)
+    log_served_model(pipeline, run_log, workspace)
     run_log.log_tags({"model.sha256": sha256(workspace / pipeline.model)})
+
+
+def log_served_model(pipeline: TrackedPipeline, run_log: RunLog, workspace: Path) -> None:
+    """The model as MLflow serves it: its weights and the code of this checkout. Nothing if it cannot be served."""
+    served = pipeline.served
+    if run_log.params.get(served.only_if) != "true":
+        return
+    weights = workspace / pipeline.model
+    place = f"artifacts/{weights.name}"
+    code = {f"code/{path}": served.source / path for path in served.code}
+    entry = PurePosixPath(served.entry).name
+    run_log.log_model(
+        served.name,
+        sha256(weights),
+        {place: weights, entry: served.source / served.entry, **code},
+        {
+            "entry": entry,
+            "weights": {served.weights: place},
+            "signature": dict(served.signature),
+            "example": served.example,
+            "requirements": [f"{name}=={version(name).partition('+')[0]}" for name in served.packages],
+            "python": platform.python_version(),
+        },
+    )
 
 
 def log_samples(pipeline: TrackedPipeline, root: Path, workspace: Path, params: Params) -> RunLog:
