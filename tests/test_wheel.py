@@ -56,8 +56,10 @@ def modules_of_extra(extra: str) -> str:
     )
 
 
-def dcgan(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-I", "-c", WITHOUT, str(installed), modules_of_extra("pipeline"), *arguments]
+def dcgan(installed: Path, folder: Path, *arguments: str, extra: str | None = None) -> subprocess.CompletedProcess:
+    """Run `dcgan` without the packages of the extra `pipeline`, except those that are in `extra` too."""
+    missing = set(modules_of_extra("pipeline").split(",")) - set(modules_of_extra(extra).split(",") if extra else ())
+    command = [sys.executable, "-I", "-c", WITHOUT, str(installed), ",".join(sorted(missing)), *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
@@ -77,3 +79,13 @@ def test_a_command_of_the_pipeline_names_the_missing_package_and_the_extra(insta
     assert done.returncode == 2
     assert re.search(r"^error: the package \w+ is not installed.*\[pipeline\]", done.stderr)
     assert done.stderr.count("\n") == 1
+
+
+def test_a_data_set_needs_no_more_than_its_own_extra(installed, tmp_path):
+    arguments = ("dataset", "-o", "digits", "--count", "2", "--test-count", "1", "--format", "parquet")
+    done = dcgan(installed, tmp_path, *arguments, extra="datasets")
+    assert (done.returncode, done.stdout) == (0, "digits\n"), done.stderr
+    assert (tmp_path / "digits/data/train-00000-of-00001.parquet").exists()
+    done = dcgan(installed, tmp_path, *arguments)
+    assert done.returncode == 2
+    assert re.search(r"^error: the package \w+ is not installed.*\[datasets\]", done.stderr)
