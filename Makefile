@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro quick long classic wheel test test-faults ui experiments check check-small bench figures screenshots lock format
+.PHONY: help repro quick long classic wheel test test-all test-faults ui experiments check check-small bench figures screenshots lock format
 
 help:  ## show this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ quick: .venv/ready  ## try a change of the code: a quarter of the training, roug
 	@echo "These scores are rough, and comparable only with those of other quick runs: make quick NAME=after"
 
 test: .venv/ready  ## run the tests: about 6 minutes on 2 cores
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults and not server"
+
+test-all: .venv/ready  ## run the tests, those with a model server too: needs nginx
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults"
 
 test-faults: .venv/ready  ## run the long tests with kills, full disks and dead servers: most of an hour

@@ -43,7 +43,7 @@ def server(registered):
 
 @pytest.fixture(scope="module")
 def proxy(server, tmp_path_factory):
-    assert shutil.which("nginx"), "nginx is not installed: apt install nginx-light"
+    assert shutil.which("nginx"), "nginx is not installed: apt install nginx"
     with proxied(server, tmp_path_factory.mktemp("nginx")) as port:
         yield port
 
