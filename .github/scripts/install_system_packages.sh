@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# What `make test-all` needs besides `make test`, on Debian and Ubuntu: Chromium, and npm for the accessibility checker.
+# What `make test-all` needs besides `make test`, on Debian and Ubuntu: Chromium, npm for the accessibility checker, nginx.
 set -euo pipefail
+export PATH=$PATH:/usr/sbin # nginx
 missing=()
-for command in chromium npm; do
+for command in chromium npm nginx; do
   command -v "$command" > /dev/null || missing+=("$command") # the packages have the names of the commands
 done
 [ ${#missing[@]} -eq 0 ] && exit

@@ -19,7 +19,7 @@ from dcgan.tracking.mlflow_store import Store, open_models
 from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.stage_outputs import log_served_model
 
-pytestmark = pytest.mark.server
+pytestmark = pytest.mark.extended
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def server(registered):
 
 @pytest.fixture(scope="module")
 def proxy(server, tmp_path_factory):
-    assert shutil.which("nginx"), "nginx is not installed: apt install nginx-light"
+    assert shutil.which("nginx"), "nginx is not installed: apt install nginx"
     with proxied(server, tmp_path_factory.mktemp("nginx")) as port:
         yield port
 

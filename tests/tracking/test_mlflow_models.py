@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tracking.helpers import FORKS, PARAMS, find_run, publish_and_die_after, publish_at_once, write_workspace
+from tracking.servers import Proxy, Server
 
 from dcgan.support.errors import UserError
 from dcgan.support.files import sha256
@@ -134,9 +135,11 @@ def test_the_weights_of_a_registered_model_are_fetched_once_and_verified(root, s
         models.download("models:/dcgan/1", WEIGHTS, tmp_path / "elsewhere")
 
 
-@pytest.mark.parametrize(
-    ("uri", "message"),
-    [
+def test_a_model_that_is_not_there_is_named(root, store, tmp_path):
+    store.publish(train(root, write_workspace(tmp_path / "w")))
+    store.client.create_registered_model("foreign")
+    store.client.create_model_version("foreign", (tmp_path / "w").as_uri(), await_creation_for=0)
+    for uri, message in (
         ("models:/dcgan@loser", "there is no models:/dcgan@loser in sqlite:.*`dcgan promote` registers"),
         ("models:/dcgan/2", "there is no models:/dcgan/2"),
         ("models:/other@champion", "there is no models:/other@champion"),
@@ -144,14 +147,33 @@ def test_the_weights_of_a_registered_model_are_fetched_once_and_verified(root, s
         ("dcgan@champion", "'dcgan@champion' is not a model; allowed are models:/NAME@ALIAS and models:/NAME/VERSION"),
         ("models:/dcgan", "is not a model"),
         ("models:/../x/1", "is not a model"),
-    ],
-)
-def test_a_model_that_is_not_there_is_named(root, store, tmp_path, uri, message):
-    store.publish(train(root, write_workspace(tmp_path / "w")))
-    store.client.create_registered_model("foreign")
-    store.client.create_model_version("foreign", (tmp_path / "w").as_uri(), await_creation_for=0)
-    with pytest.raises(UserError, match=message):
-        open_models(store.uri).download(uri, WEIGHTS, tmp_path / "cache")
+    ):
+        with pytest.raises(UserError, match=message):
+            open_models(store.uri).download(uri, WEIGHTS, tmp_path / "cache")
+
+
+@pytest.mark.server
+def test_a_registry_that_refuses_does_not_hold_up_the_run(root, tmp_path, capsys):
+    """The user may log runs, but not register models: whoever may does it later."""
+    workspace = write_workspace(tmp_path / "w")
+    run_log = train(root, workspace)
+    server = Server(tmp_path)
+    server.start()
+    try:
+        with Proxy(server.port, lambda path: None if path.endswith("model-versions/create") else 0) as proxy:
+            refusing = Store(proxy.uri)
+            assert refusing.publish(run_log) == run_log.size()
+            assert "does not register the model of run log" in capsys.readouterr().err
+            assert find_run(refusing, run_log).info.status == "FINISHED" and versions(refusing) == []
+        store = Store(server.uri)
+        for _ in range(2):
+            version = store.register(run_log, "dcgan")
+        assert len(versions(store)) == len(logged_models(store)) == 1
+        store.models.promote(version, "champion")
+        fetched = open_models(server.uri).download("models:/dcgan@champion", WEIGHTS, tmp_path / "cache")
+        assert fetched.read_bytes() == (workspace / PIPELINE.model).read_bytes()
+    finally:
+        server.kill()
 
 
 def test_reading_creates_no_store(tmp_path):
