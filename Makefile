@@ -56,15 +56,17 @@ figures: .venv/ready  ## copy the pictures of the last run to docs/images
 	cp metrics/training/curves.png metrics/training/networks.png docs/images/
 	dcgan draw 2026 --seed 7 --generator src/dcgan/ready_made_generator.safetensors -o docs/images/year.png
 
-long: .venv/ready  ## train on twice the images, and replace the ready-made generator: about 20 minutes
+long: .venv/ready  ## train with a canvas, and replace the ready-made generator, rounded to float16: about 20 minutes
 	@dvc exp remove -q long 2>/dev/null || true
-	dvc exp run --temp --name long -S train.images=1200000
+	dvc exp run --temp --name long -S model.canvas=true
 	dvc get . models/generator.safetensors --rev long --force -o src/dcgan/ready_made_generator.safetensors
+	python -c "from dcgan.gan.model_files import load_network as load, save_network as save; from dcgan.paths import \
+		READY_MADE_GENERATOR as file; save(file, load(file, 'generator').half().float())"
 	dvc get . metrics/evaluate.json --rev long --force -o metrics/long_run.json
 
 classic: .venv/ready  ## train the DCGAN of the tutorials, as an experiment of that name: takes as long as `make repro`
 	@dvc exp remove -q classic 2>/dev/null || true
-	dvc exp run --temp --name classic -S model.canvas=false -S model.discriminator_norm=batch -S model.minibatch_std=false -S train.r1_gamma=0 \
+	dvc exp run --temp --name classic -S model.discriminator_norm=batch -S model.minibatch_std=false -S train.r1_gamma=0 \
 		-S train.learning_rate=0.0002 -S train.beta1=0.5 -S train.beta2=0.999 -S train.decay_from=1 -S train.ema_half_life=0
 	@echo "next to the scores here: dcgan report --markdown classic"
 

@@ -74,7 +74,7 @@ def test_gradients_are_those_of_the_papers_objectives(workers, gamma, every):
         expected_d, expected_g, _ = step_by_hand(trainer, gamma / 2 * every if step % every == 0 else 0.0)
         # float32 rounds to 1e-6; a gray level of the canvas that it rounds to the other side moves a digit a little
         assert error(trainer._last[1], expected_d) < 1e-3
-        assert error(trainer._last[2], expected_g) < 5e-3  # it also moves an edge, which the gradient of the scale sees
+        assert error(trainer._last[2], expected_g) < 1e-4
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -231,15 +231,15 @@ def test_the_calibrated_ema_generator_has_the_averaged_weights():
         trainer.step()
     finished = trainer.calibrated_ema_generator()
     assert not finished.training
-    assert same(weights_of(finished), weights_of(trainer.generator_ema.half().float()))
-    assert not same(weights_of(finished), weights_of(trainer.generator.half().float()))
+    assert same(weights_of(finished), weights_of(trainer.generator_ema))
+    assert not same(weights_of(finished), weights_of(trainer.generator))
 
 
 def test_without_averaging_the_calibrated_ema_generator_is_the_trained_one():
     trainer = make_trainer(ema_half_life=0.0)
     for _ in range(3):
         trainer.step()
-    assert same(weights_of(trainer.calibrated_ema_generator()), weights_of(trainer.generator.half().float()))
+    assert same(weights_of(trainer.calibrated_ema_generator()), weights_of(trainer.generator))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

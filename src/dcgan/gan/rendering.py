@@ -5,18 +5,14 @@ which made the grays along its edges, and moved by whole pixels until its center
 network of small convolutions learns neither well: it cannot measure a digit. So the generator draws in nearly black and
 white, at more than twice the size, and this module does the rest.
 
-The geometry is computed from whole numbers, so that rounding errors of another processor do not move a digit. Gradients
-flow through the gray levels and through the scale. Without the second the generator does not learn that a drawing that
-grows taller becomes a narrower digit, and its digits get narrower the longer it trains. The position has no gradient.
+Gradients flow through the gray levels, not through the geometry. The geometry is computed from whole numbers, so that
+rounding errors of another processor do not move a digit.
 """
-
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 IMAGE_SIZE = 28
-IMAGE_CENTER = 14.5  # from the image's edge: the middle of pixel 14
 DIGIT_SIZE = 20  # pixels of a digit's longer side
 HALF = 127  # of 255 gray levels: pixels with more are the drawing that the bounding box holds
 
@@ -45,10 +41,10 @@ class Rendering(nn.Module):
 def ink(logits: Tensor) -> Tensor:
     """Logits to ink, 0 to 1: none below -1/8, full above 1/8, in proportion between them.
 
-    Where this function is flat it has no gradient, and a stroke could never begin. So the gradient is that of tanh, of
-    twice the logits and from 0 to 1 (a straight-through estimator, Bengio et al. 2013).
+    Where this function is flat it has no gradient, and a stroke could never begin. So the gradient is that of the
+    sigmoid of 4 times the logits (a straight-through estimator, Bengio et al. 2013).
     """
-    smooth = (1 + torch.tanh(2 * logits)) / 2
+    smooth = torch.sigmoid(4 * logits)
     return smooth + ((0.5 + 4 * logits).clamp(0, 1) - smooth).detach()
 
 
@@ -58,34 +54,13 @@ def normalize_size(drawings: Tensor) -> Tensor:
     Each pixel is the mean of the area of the drawing that it covers, as matrix products along rows and columns.
     """
     pixels = drawings[:, 0]
-    levels = (
-        (255 * pixels.detach()).round().nan_to_num()
-    )  # after a failed step: the geometry stays finite, the image not
+    levels = (255 * pixels.detach()).round()
     first_row, height = _extent(levels.amax(dim=2) > HALF)
     first_column, width = _extent(levels.amax(dim=1) > HALF)
     longer = torch.maximum(height, width)
-    growth = None
-    if pixels.requires_grad:
-        of_height = _growth(pixels.amax(dim=2), first_row, height)
-        of_width = _growth(pixels.amax(dim=1), first_column, width)
-        growth = torch.where(height >= width, of_height, of_width) / DIGIT_SIZE
-    rows = _resampling(levels.sum(dim=2), first_row, height, longer, growth)
-    columns = _resampling(levels.sum(dim=1), first_column, width, longer, growth)
-    return (rows.to(pixels.dtype) @ pixels @ columns.mT.to(pixels.dtype))[:, None]
-
-
-def _growth(peaks: Tensor, first: Tensor, length: Tensor) -> Tensor:
-    """Zero, (N,), with the gradient of the digit's extent, `length`, in the largest ink of each row or column, (N, S).
-
-    The extent itself is a whole number. Its gradient says that an edge moves by one pixel as the ink on its two sides
-    changes from none to full.
-    """
-    begin = first.long()
-    end = begin + length.long()
-    edges = torch.stack([begin - 1, begin, end - 1, end], dim=1)
-    inside = (edges >= 0) & (edges < peaks.shape[1])
-    ink = (peaks.gather(1, edges.clamp(0, peaks.shape[1] - 1)) * inside).sum(dim=1)
-    return ink - ink.detach()
+    rows = _resampling(levels.sum(dim=2), first_row, height, longer).to(pixels.dtype)
+    columns = _resampling(levels.sum(dim=1), first_column, width, longer).to(pixels.dtype)
+    return (rows @ pixels @ columns.mT)[:, None]
 
 
 def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,14 +77,13 @@ def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(empty, 0.0, first), torch.where(empty, float(size), last - first + 1)
 
 
-def _resampling(mass: Tensor, first: Tensor, length: Tensor, longer: Tensor, growth: Tensor | None) -> Tensor:
-    """The matrices that take one axis of each canvas to that of its image: float32 (N, 28, S).
+def _resampling(mass: Tensor, first: Tensor, length: Tensor, longer: Tensor) -> Tensor:
+    """The matrices that take one axis of each canvas to that of its image: float64 (N, 28, S).
 
     Args:
         mass: sum of the gray levels in each row, (N, S), whole numbers.
         first, length: the digit's extent along this axis, float64 (N,).
         longer: the longer of its two extents, float64 (N,).
-        growth: zeros, (N,), that get the gradient of the scale; None: no gradient.
     """
     mass = mass.double()
     index = torch.arange(mass.shape[1], dtype=torch.float64, device=mass.device)
@@ -126,29 +100,5 @@ def _resampling(mass: Tensor, first: Tensor, length: Tensor, longer: Tensor, gro
     pixel = torch.arange(IMAGE_SIZE, dtype=torch.float64, device=mass.device)
     scale = (length / target)[:, None]
     start = first[:, None] + (pixel - offset[:, None]) * scale  # where each pixel begins on the canvas, (N, 28)
-    begin, end, index = start.float()[:, :, None], (start + scale).float()[:, :, None], index.float()
-    covered = (torch.minimum(end, index + 1) - torch.maximum(begin, index)).clamp(min=0)
-    matrix = covered / scale.float()[:, :, None]
-    return matrix if growth is None else _ScaleGradient.apply(matrix, growth, begin, end)
-
-
-class _ScaleGradient(torch.autograd.Function):
-    """The identity of `matrix`, with a gradient in the scale around the center of mass.
-
-    As the scale grows, each pixel of the image gains what its far edge moves over on the canvas, loses what its near
-    edge leaves, and is the mean of a larger area.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, growth: Tensor, begin: Tensor, end: Tensor) -> Tensor:
-        ctx.save_for_backward(matrix, begin, end)
-        return matrix.clone()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, None]:
-        matrix, begin, end = ctx.saved_tensors
-        lever = torch.arange(IMAGE_SIZE, dtype=matrix.dtype, device=matrix.device)[:, None] - IMAGE_CENTER
-        padded = nn.functional.pad(gradient, (1, 1))  # nothing lies beyond the canvas
-        near, far = (padded.gather(2, (edge.floor() + 1).clamp(0, padded.shape[2] - 1).long()) for edge in (begin, end))
-        moved = ((lever + 1) * far - lever * near).sum(dim=(1, 2))
-        return None, (moved - (gradient * matrix).sum(dim=(1, 2))) / (end - begin)[:, 0, 0], None, None
+    covered = torch.minimum((start + scale)[:, :, None], index + 1) - torch.maximum(start[:, :, None], index)
+    return covered.clamp(min=0) / scale[:, :, None]

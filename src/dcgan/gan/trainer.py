@@ -7,7 +7,7 @@ of times a step, and slow down to a third when another process takes a core (doc
 """
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -220,11 +220,9 @@ class Trainer:
     def calibrated_ema_generator(self) -> Generator:
         """A copy of the EMA generator, ready for use.
 
-        The EMA averages weights only, so the BatchNorm statistics are re-estimated from 2,000 generated images. All
-        values are rounded to float16, so that a file or a page that stores them in half the space has the same ones.
+        The EMA averages weights only, so the BatchNorm statistics are re-estimated from 2,000 generated images.
         """
         generator = copy.deepcopy(self.generator_ema)
-        _round_to_half(generator.parameters())
         norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
         for norm in norms:
             norm.reset_running_stats()
@@ -236,7 +234,6 @@ class Trainer:
                 latents = torch.randn(250, generator.arguments["latent_size"], generator=rng, device=self.device)
                 chosen = torch.randint(len(self.labels), (250,), generator=rng, device=self.device)
                 generator(latents, self.labels[chosen])
-        _round_to_half(generator.state_dict().values())
         return generator.eval()
 
     def state(self) -> dict[str, Tensor]:
@@ -314,13 +311,6 @@ def variety(shards: list[_Shard], clusters_per_class: int) -> Tensor:
         spreads.append((pixels - members @ means).square().sum())
     fakes, reals = spreads
     return torch.where(reals > 0, (fakes / reals).sqrt(), 1.0)
-
-
-@torch.no_grad()
-def _round_to_half(tensors: Iterable[Tensor]) -> None:
-    for tensor in tensors:
-        if tensor.is_floating_point():
-            tensor.copy_(tensor.half())
 
 
 def _tie_weights(*networks: nn.Module) -> tuple[nn.Module, ...]:
