@@ -39,7 +39,7 @@ function addressOf(state) {
 
 /** The state that an address names; null if it names none. */
 function stateOf(address) {
-  const found = /^#(\d+)(?:\/(\d+(?:,\d+)*))?(?:\/(.*))?$/.exec(address);
+  const found = /^#(\d+)(?:\/(\d+(?:,\d+)*))?(?:\/([a-z].*))?$/.exec(address);
   if (!found || found[1].length > MOST_DIGITS) return null;
   const state = { ...initialState(), digits: found[1] };
   const seeds = (found[2] ?? "7").split(",").map(Number);
