@@ -48,7 +48,8 @@ class Quiz {
       choice.setAttribute("aria-disabled", "true");
     });
     const where = this.realSide ? "right" : "left";
-    this.answer.textContent = `${correct ? "Yes" : "No"}, the ${where} one is real. ${this.right} of ${this.asked} right.`;
+    const score = `${this.right} of ${this.asked} right`;
+    this.answer.textContent = `${correct ? "Yes" : "No"}, the ${where} one is real. ${score}.`;
     this.next.hidden = false;
   }
 }
