@@ -28,7 +28,7 @@ class Quiz {
       choice.removeAttribute("aria-disabled");
       choice.classList.remove("real", "generated");
       choice.querySelector(".verdict").textContent = "";
-      choice.setAttribute("aria-label", `The ${i ? "right" : "left"} ${label} is real`);
+      choice.setAttribute("aria-label", `The ${i ? "right" : "left"} ${label} is real`); // what pressing it claims
     });
     this.next.hidden = true;
     this.answered = false;
@@ -44,10 +44,12 @@ class Quiz {
       const kind = i === this.realSide ? "real" : "generated";
       choice.classList.add(kind);
       choice.querySelector(".verdict").textContent = kind;
+      choice.setAttribute("aria-label", `The ${i ? "right" : "left"} one is ${kind}`);
       choice.setAttribute("aria-disabled", "true");
     });
     const where = this.realSide ? "right" : "left";
-    this.answer.textContent = `${correct ? "Yes" : "No"}, the ${where} one is real. ${this.right} of ${this.asked} right.`;
+    const score = `${this.right} of ${this.asked} right`;
+    this.answer.textContent = `${correct ? "Yes" : "No"}, the ${where} one is real. ${score}.`;
     this.next.hidden = false;
   }
 }

@@ -39,7 +39,7 @@ function addressOf(state) {
 
 /** The state that an address names; null if it names none. */
 function stateOf(address) {
-  const found = /^#(\d+)(?:\/(\d+(?:,\d+)*))?(?:\/(.*))?$/.exec(address);
+  const found = /^#(\d+)(?:\/(\d+(?:,\d+)*))?(?:\/([a-z].*))?$/.exec(address);
   if (!found || found[1].length > MOST_DIGITS) return null;
   const state = { ...initialState(), digits: found[1] };
   const seeds = (found[2] ?? "7").split(",").map(Number);
@@ -77,12 +77,13 @@ function latentsOf(state, { latent_size, selectors }, directions) {
   });
 }
 
-/** Spherical interpolation (White 2016): a straight line passes through points with a smaller norm than latents have. */
+/** Spherical interpolation (White 2016): on a straight line the norm would be smaller than that of latents. */
 function between(start, end, t, selectors) {
   const tail = [start.subarray(selectors), end.subarray(selectors)];
   const dot = (a, b) => a.reduce((sum, value, i) => sum + value * b[i], 0);
   const cosine = dot(tail[0], tail[1]) / Math.sqrt(dot(tail[0], tail[0]) * dot(tail[1], tail[1]));
   const angle = Math.acos(Math.min(1, Math.max(-1, cosine)));
-  const [a, b] = angle < 1e-3 ? [1 - t, t] : [Math.sin((1 - t) * angle), Math.sin(t * angle)].map((x) => x / Math.sin(angle));
+  const part = (t) => (angle < 1e-3 ? t : Math.sin(t * angle) / Math.sin(angle));
+  const [a, b] = [part(1 - t), part(t)];
   return start.map((value, i) => (i < selectors ? value : a * value + b * end[i]));
 }

@@ -105,7 +105,9 @@ function paintNetwork() {
 
 function showControls() {
   const fields = { number: state.digits, seed: seedList(state), to: `${state.to}` };
-  for (const [id, value] of Object.entries(fields)) if (document.activeElement !== element(id)) element(id).value = value;
+  for (const [id, value] of Object.entries(fields)) {
+    if (document.activeElement !== element(id)) element(id).value = value; // not under the hands of who types
+  }
   for (const quality of QUALITIES) showSlider(quality, state[quality], wordsFor(quality));
   showSlider("walk", state.walk, `${Math.round(100 * state.walk)} %`);
   element("reset").disabled = isPlain(state);
@@ -126,8 +128,9 @@ function showSlider(id, value, words) {
 }
 
 function wordsFor(quality) {
+  const words = { slant: ["left", "right"], boldness: ["thinner", "bolder"], width: ["narrower", "wider"] };
   const value = state[quality];
-  const [less, more] = { slant: ["left", "right"], boldness: ["thinner", "bolder"], width: ["narrower", "wider"] }[quality];
+  const [less, more] = words[quality];
   return value ? `${Math.abs(value).toFixed(1)} ${value < 0 ? less : more}` : "as written";
 }
 
@@ -166,14 +169,14 @@ function typeNumber() {
 function typeSeed() {
   const typed = stateOf(`#${state.digits}/${element("seed").value.replace(/\s/g, "")}`);
   if (typed) change({ seed: typed.seed, rolled: typed.rolled }, { morph: true });
-  announce(typed ? "" : `A seed is a number from 0 to ${MOST_SEED}; or give one for each digit, with commas.`);
+  announce(typed ? "" : `A handwriting is a number from 0 to ${MOST_SEED}, its seed; or one for each digit: 7,7,12,7.`);
 }
 
 function typeDestination() {
   const to = Number(element("to").value);
   const valid = /^\d+$/.test(element("to").value) && to <= MOST_SEED;
   if (valid) change({ to });
-  announce(valid ? "" : `A seed is a number from 0 to ${MOST_SEED}.`);
+  announce(valid ? "" : `A handwriting is a number from 0 to ${MOST_SEED}, its seed.`);
 }
 
 function playWalk() {
@@ -239,4 +242,10 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paintDigit
 
 open(location.hash);
 performance.mark("first number");
-const quiz = new Quiz(element("quiz"), bytesOfBase64(content("real-digits")), Number(element("real-digits").dataset.perLabel), generator);
+const realDigits = element("real-digits");
+const quiz = new Quiz(
+  element("quiz"),
+  bytesOfBase64(realDigits.textContent),
+  Number(realDigits.dataset.perLabel),
+  generator,
+);

@@ -47,7 +47,9 @@ function paintLatent(canvas, latent) {
   const levels = new Uint8Array(width * height);
   latent.forEach((value, i) => {
     const end = Math.round(height / 2 - Math.max(-2.5, Math.min(2.5, value)) * 11);
-    for (let row = Math.min(end, height / 2); row <= Math.max(end, height / 2); row++) levels[row * width + 2 * i] = 230;
+    for (let row = Math.min(end, height / 2); row <= Math.max(end, height / 2); row++) {
+      levels[row * width + 2 * i] = 230;
+    }
   });
   paintLevels(canvas, { levels, width, height });
 }

@@ -81,6 +81,15 @@ def test_10_000_digits_are_those_that_pytorch_draws(tab, generator):
     assert differing < 10_000 * 784 / 500
 
 
+def test_an_odd_latent_size_draws_the_same_random_numbers(tab):
+    """torch.randn draws the last 16 values of a block of 1,000 rows again when their number is no multiple of 16."""
+    tab.open()
+    rows = [0, 997, 998, 999, 1000]
+    drawn = tab.bytes_of(f"new Blob([{','.join(map(str, rows))}].map(row => latentRow(7, row, 65)))")
+    ours = latents(1001, 65, 7)[rows].numpy()
+    assert np.allclose(np.frombuffer(drawn, np.float32).reshape(5, 65), ours, atol=1e-5)
+
+
 def test_the_saved_png_is_the_picture_of_the_command(tab, tmp_path, monkeypatch):
     """With digits that were rolled again."""
     monkeypatch.chdir(tmp_path)
@@ -161,14 +170,14 @@ def test_a_slider_changes_what_it_is_named_after(tab, quality):
     assert measure(tab.images())[:, QUALITIES.index(quality)] == pytest.approx(measured[0])
 
 
-def test_the_walk_ends_in_the_other_handwriting_but_for_the_white(tab, generator):
+def test_the_walk_ends_in_the_other_handwriting_but_for_the_white(tab):
     """White is selected by a latent that the walk leaves alone."""
     tab.open("#2026/7/to=8&walk=1")
-    ends = tab.images() > 127
+    end = tab.images().astype(int)
     tab.open("#2026/8")
-    assert np.count_nonzero(ends != (tab.images() > 127)) == 0
+    assert np.abs(end - tab.images()).max() <= 4  # from 251 to 255
     tab.open("#2026/7/to=8&walk=0.5")
-    assert np.count_nonzero(ends != (tab.images() > 127)) > 20
+    assert np.count_nonzero(np.abs(end - tab.images()) > 100) > 40
 
 
 def test_digits_morph_where_motion_is_welcome_and_end_exactly(tab):
@@ -203,16 +212,18 @@ def test_the_quiz_shows_real_digits_that_nobody_selected_and_keeps_score(tab, mn
 
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (390, "light"), (320, "dark")])
 def test_everybody_can_use_it(tab, width, scheme):
-    """axe-core finds nothing serious, and nothing is wider than the screen, before and after an answer of the quiz."""
-    tab.open(
-        "#0123456789012345678901234567890123456789/7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,7,8",
-        width,
-        scheme,
-    )
+    """axe-core finds nothing serious, and nothing is wider than the screen, even with the longest number."""
+    tab.open(f"#{'0123456789' * 4}/{'7,' * 39}8", width, scheme)
     assert tab.run("document.documentElement.scrollWidth") <= width
+    if scheme == "dark":
+        tab.run("element('pixels').click(), quiz.choices[0].click()")
     assert tab.serious_violations() == []
-    tab.run("element('pixels').click(), quiz.choices[0].click()")
-    assert tab.serious_violations() == []
+
+
+def test_the_checker_finds_what_is_wrong(tab):
+    tab.open()
+    tab.run("element('number').labels[0].remove(), element('caption').style.color = '#ddd'")
+    assert {line.split(":")[0] for line in tab.serious_violations()} == {"label", "color-contrast"}
 
 
 def test_the_directions_are_those_of_this_generator(generator):
