@@ -31,7 +31,7 @@ class Server:
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180  # on a busy machine; 5 on an idle one
         while not answers(self.port):
             assert self.process.poll() is None and time.monotonic() < deadline, (self.folder / "log").read_text()
             time.sleep(0.05)
@@ -50,13 +50,14 @@ class Proxy:
             protocol_version = "HTTP/1.1"
 
             def pass_on(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = self.read_body()
                 if (seconds := seconds_for(self.path)) is None:
                     self.send_error(403)
                     return
                 time.sleep(seconds)
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-                connection.request(self.command, self.path, body, dict(self.headers))
+                headers = {key: value for key, value in self.headers.items() if key != "Transfer-Encoding"}
+                connection.request(self.command, self.path, body, headers)
                 answer = connection.getresponse()
                 content = answer.read()
                 connection.close()
@@ -68,6 +69,16 @@ class Proxy:
                     self.wfile.write(content)
                 except OSError:  # the client has given up
                     self.close_connection = True
+
+            def read_body(self) -> bytes:
+                if self.headers.get("Transfer-Encoding") != "chunked":
+                    return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = b""  # `requests` sends an empty file so
+                while size := int(self.rfile.readline(), 16):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return body
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = pass_on
 

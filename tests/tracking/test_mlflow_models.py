@@ -158,8 +158,8 @@ def test_a_registry_that_refuses_does_not_hold_up_the_run(root, tmp_path, capsys
     workspace = write_workspace(tmp_path / "w")
     run_log = train(root, workspace)
     server = Server(tmp_path)
-    server.start()
     try:
+        server.start()
         with Proxy(server.port, lambda path: None if path.endswith("model-versions/create") else 0) as proxy:
             refusing = Store(proxy.uri)
             assert refusing.publish(run_log) == run_log.size()
