@@ -1,4 +1,4 @@
-"""Load on the model server: requests per second and waiting times, beside a model that does nothing.
+"""Load on the model server: requests per second and waiting times, beside a model that only checks the request.
 
 Run with `python benchmarks/serving.py`: some minutes on two idle cores. Clients and server share the cores. Every
 answer is compared with the first one; one that differs, is missing or has another status counts as lost.
