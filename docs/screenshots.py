@@ -84,11 +84,11 @@ async def show_page(page: Page, address: str, width: int, height: int, scheme: s
 
 async def take_page_screenshots() -> None:
     async with chromium(WIDTH, HEIGHT) as page:
-        await show_page(page, "#2026/7", 1200, 980, "light")
+        await show_page(page, "#2026/1", 1200, 980, "light")
         await save(page, "page_wide.png")
         await show_page(page, "#31415926/3/slant=1", 1200, 980, "dark")
         await save(page, "page_dark.png")
-        await show_page(page, "#2026/7", 390, 844, "light")
+        await show_page(page, "#2026/1", 390, 844, "light")
         await save(page, "page_phone.png")
 
 

@@ -8,7 +8,7 @@ const SLIDER_END = 2.5; // standard deviations
 /** `rolled` has the seeds of the digits that were rolled again, by position; the others have `seed`. `walk` is the part
  *  of the way, 0 to 1, from there to the handwriting of the seed `to`. */
 function initialState() {
-  return { digits: "2026", seed: 7, rolled: {}, slant: 0, boldness: 0, width: 0, to: 8, walk: 0 };
+  return { digits: "2026", seed: 1, rolled: {}, slant: 0, boldness: 0, width: 0, to: 8, walk: 0 };
 }
 
 function seedOf(state, position) {
@@ -42,7 +42,7 @@ function stateOf(address) {
   const found = /^#(\d+)(?:\/(\d+(?:,\d+)*))?(?:\/([a-z].*))?$/.exec(address);
   if (!found || found[1].length > MOST_DIGITS) return null;
   const state = { ...initialState(), digits: found[1] };
-  const seeds = (found[2] ?? "7").split(",").map(Number);
+  const seeds = (found[2] ?? "1").split(",").map(Number);
   if (seeds.some((seed) => seed > MOST_SEED) || ![1, state.digits.length].includes(seeds.length)) return null;
   state.seed = mostFrequent(seeds);
   seeds.forEach((seed, i) => {
