@@ -27,7 +27,7 @@ test: .venv/ready  ## run the tests: about 6 minutes on 2 cores
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults and not extended"
 
 test-all: test .venv/extras  ## run the tests, and those that take long or need Chromium, npm or requirements-extras.txt
-	pytest -n 2 --dist loadfile --no-loadscope-reorder -m extended
+	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "extended and not faults"
 
 test-faults: .venv/ready  ## run the long tests with kills, full disks and dead servers: most of an hour
 	pytest -s -m faults

@@ -193,6 +193,7 @@ def test_a_finished_training_whose_outputs_dvc_did_not_record_is_not_repeated(fi
     check_nothing_lost(finished, expected)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.faults)]
 )
@@ -210,6 +211,7 @@ def test_a_signal_saves_a_checkpoint_and_ends_quickly_and_the_run_resumes(clone,
     check_nothing_lost(clone, expected)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.faults)])
 def test_no_trainer_keeps_running_when_dvc_dies(clone, number):
     process = start(clone, "dvc", "repro", "-s", "train", DVC_NO_ANALYTICS="1")
@@ -265,6 +267,7 @@ def trainers_of(folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.extended
 def test_a_second_trainer_waits_and_uses_the_result_of_the_first(clone, expected, template, tmp_path):
     """Two queued experiments that differ in their evaluation: each has its workspace, both share the local state."""
     workspace = copy(template, tmp_path / "workspace")
@@ -353,6 +356,7 @@ def test_divergence_reports_the_step_and_fails_the_run(clone):
     assert not list(clone.glob("models/generator*"))
 
 
+@pytest.mark.extended
 def test_clean_lists_and_removes_what_a_kill_left_behind(killed_clone):
     clone = killed_clone
     command = [sys.executable, "-m", "dcgan.cli", "clean"]

@@ -109,6 +109,7 @@ def test_a_second_repro_runs_nothing(pipeline):
     assert "Data and pipelines are up to date." in printed.splitlines()  # the workflow looks for this line
 
 
+@pytest.mark.extended
 def test_a_forced_run_gives_the_same_bytes_and_a_clean_git_status(pipeline):
     folder, _ = pipeline
     before = results(folder)

@@ -30,6 +30,7 @@ FLOWERS = TrackedPipeline(
     progress=Path("out/filters"),
     dataset=Path("flowers/train.zip"),
     dataset_name="Flowers",
+    served=None,
     scores=Path("results/accuracy.json"),
     headline=("top1",),
     scores_ignored=("chance",),

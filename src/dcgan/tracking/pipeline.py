@@ -45,7 +45,7 @@ class TrackedPipeline:
     progress: Path  # folder of images made during training; their names end in the step (images-000064.png)
     dataset: Path  # the file whose SHA-256 identifies the training data
     dataset_name: str
-    served: ServedModel
+    served: ServedModel | None  # None: the model cannot be served
 
     scores: Path  # JSON written by `evaluate`
     headline: tuple[str, ...]  # keys of it that MLflow shows first, as eval/<key>; other numbers are eval/details/<key>

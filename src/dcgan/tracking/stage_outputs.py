@@ -65,7 +65,7 @@ def log_training(pipeline: TrackedPipeline, run_log: RunLog, workspace: Path, pa
 def log_served_model(pipeline: TrackedPipeline, run_log: RunLog, workspace: Path) -> None:
     """The model as MLflow serves it: its weights and the code of this checkout. Nothing if it cannot be served."""
     served = pipeline.served
-    if run_log.params.get(served.only_if) != "true":
+    if served is None or run_log.params.get(served.only_if) != "true":
         return
     weights = workspace / pipeline.model
     place = f"artifacts/{weights.name}"
