@@ -108,7 +108,7 @@ SCORES = (
         "two-sample test, eye",
         ".1%",
         "lower",
-        "real-vs-generated classifier that sees 17 gray levels; 50 %: indistinguishable",
+        "real-vs-generated classifier, 17 gray levels; 50 %: no difference",
         alarm=0.03,
     ),
     Score(
@@ -165,7 +165,7 @@ SCORES = (
         "stray parts",
         ".1%",
         "lower",
-        "fraction of digits of more than one connected part: specks, broken strokes",
+        "fraction of digits in more than one part: specks, broken strokes",
         alarm=0.015,
     ),
     Score(
@@ -181,7 +181,7 @@ SCORES = (
         "gray levels",
         ".2%",
         "lower",
-        "total variation distance between the frequencies of gray levels; 0: the same",
+        "total variation distance of the gray levels' frequencies",
         alarm=0.01,
     ),
     Score(
@@ -189,7 +189,7 @@ SCORES = (
         "flat strokes",
         ".1%",
         "equal",
-        "fraction of bright pixels at the commonest bright level of their digit",
+        "fraction of bright pixels at their digit's commonest bright level",
         alarm=0.03,
     ),
     Score(
@@ -197,7 +197,7 @@ SCORES = (
         "high frequencies",
         ".3f",
         "equal",
-        "power at the finest detail, relative to test images; below 1: blurred, above: ragged",
+        "power at the finest detail; below 1: blurred, above: ragged",
         alarm=0.03,
     ),
     Score(
