@@ -1,4 +1,4 @@
-"""Load on the model server: requests per second and waiting times, beside a model that does nothing.
+"""Load on the model server: requests per second and waiting times, beside a model that only checks the request.
 
 Run with `python benchmarks/serving.py`: some minutes on two idle cores. Clients and server share the cores. Every
 answer is compared with the first one; one that differs, is missing or has another status counts as lost.
@@ -96,9 +96,10 @@ def served(folder: Path) -> Iterator[tuple[int, psutil.Process]]:
 
 async def is_up(port: int) -> bool:
     try:
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/ping") as answer:
+        url, limit = f"http://127.0.0.1:{port}/ping", aiohttp.ClientTimeout(total=5)
+        async with aiohttp.ClientSession(timeout=limit) as session, session.get(url) as answer:
             return answer.status == 200
-    except aiohttp.ClientError:
+    except (aiohttp.ClientError, TimeoutError):
         return False
 
 
@@ -119,7 +120,7 @@ async def load(port: int, clients: int, seconds: float = np.inf, requests: float
                     content = await answer.read()
                     first[:] = first or [content]
                     fine = answer.status == 200 and content == first[0]
-            except aiohttp.ClientError:
+            except (aiohttp.ClientError, TimeoutError):
                 fine = False
             times.append(time.perf_counter() - begin if fine else None)
 

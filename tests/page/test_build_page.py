@@ -29,7 +29,8 @@ def test_the_committed_page_is_what_make_page_makes(mnist_dir):
     generator = load_network(READY_MADE_GENERATOR, "generator")
     build_page.check(generator, scores)
     made = build_page.build(generator, json.loads(in_page(page, "directions")), *load_split(mnist_dir, "test"), scores)
-    assert made == page, "page/index.html is older than what it is made from: run `make page` and commit it"
+    stale = made != page  # not compared in the assertion: pytest would take minutes to show where
+    assert not stale, "page/index.html is older than what it is made from: run `make page` and commit it"
     assert len(page.encode()) < 3e6
 
 

@@ -29,7 +29,7 @@ class Rendering(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        below = torch.tensor(WHITE_FREQUENCIES, dtype=torch.float64).cumsum(0)[:-1]
+        below = torch.tensor(WHITE_FREQUENCIES, dtype=torch.float64, device="cpu").cumsum(0)[:-1]
         self.register_buffer("white_bounds", torch.special.ndtri(below).float(), persistent=False)
 
     def forward(self, logits: Tensor, white: Tensor) -> Tensor:
