@@ -152,7 +152,7 @@ def test_a_model_that_is_not_there_is_named(root, store, tmp_path):
             open_models(store.uri).download(uri, WEIGHTS, tmp_path / "cache")
 
 
-@pytest.mark.server
+@pytest.mark.extended
 def test_a_registry_that_refuses_does_not_hold_up_the_run(root, tmp_path, capsys):
     """The user may log runs, but not register models: whoever may does it later."""
     workspace = write_workspace(tmp_path / "w")
