@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,8 @@ def run_clean(capsys, yes: bool) -> str:
     return capsys.readouterr().out
 
 
-def make_old(run_log: RunLog) -> None:
-    os.utime(run_log.folder / "events.jsonl", (1, 1))
+def make_old(run_log: RunLog, changed: float = 1) -> None:
+    os.utime(run_log.folder / "events.jsonl", (changed, changed))
 
 
 def finished_run_log(root: Path, name: str, parent: str | None = None) -> RunLog:
@@ -70,6 +71,15 @@ def test_it_shows_then_removes_what_is_dead_and_keeps_what_is_alive(root, store,
     assert find_run(store, living).info.status == "RUNNING"
     assert [path.name for path in (root / ".dcgan/runs").iterdir()] == ["busy"]
     assert not old.folder.exists()
+
+
+def test_a_run_log_is_kept_for_a_week(root, store, capsys):
+    run_log = finished_run_log(root, "training")
+    store.publish(run_log)
+    make_old(run_log, time.time() - 6.9 * 24 * 60 * 60)
+    assert run_clean(capsys, yes=False) == "nothing to clean\n"
+    make_old(run_log, time.time() - 7.1 * 24 * 60 * 60)
+    assert run_log.id in run_clean(capsys, yes=False)
 
 
 def test_an_old_run_log_that_is_unsent_or_needed_by_a_child_is_kept(root, store, capsys):

@@ -52,6 +52,15 @@ def test_a_block_depends_on_seed_split_and_number_only():
     assert len(np.unique(images.reshape(BLOCK, -1), axis=0)) > 0.99 * BLOCK
 
 
+@pytest.mark.parametrize(("seed", "split", "block"), [(3, "test", 7), (3, "train", 8), (4, "train", 7)])
+def test_the_handwriting_is_another_in_each_split_block_and_seed(seed, split, block):
+    """A single class, so that not only the order differs: a test split must not repeat the training split."""
+    generator = make_generator()
+    images, _ = DigitSource(generator, 3, (4,), "balanced").block("train", 7)
+    others, _ = DigitSource(generator, seed, (4,), "balanced").block(split, block)
+    assert (images == others).all(axis=(1, 2)).mean() < 0.01
+
+
 @pytest.mark.parametrize("canvas", [True, False])
 def test_the_faster_generator_draws_the_same_digits(canvas):
     generator = make_generator(canvas=canvas)

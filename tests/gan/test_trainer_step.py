@@ -291,10 +291,15 @@ def test_variety_is_one_for_the_reals_and_zero_for_one_image_per_label():
 
 
 def test_variety_is_the_ratio_of_the_distances_from_the_labels_mean():
-    """Fakes at half the distance from their label's mean; two clusters make a label, and the work is split in two."""
-    real, clusters = torch.rand(40, 1, 28, 28), torch.arange(20).repeat(2)
+    """Fakes at half the distance from their label's mean; two clusters make a label, and the work is split in two.
+
+    The clusters of a label are far apart in the reals, and mixed in the fakes: they do not count, only the label does.
+    """
+    clusters = torch.arange(20).repeat(2)
+    real = (torch.rand(40, 1, 28, 28) + (clusters % 2)[:, None, None, None]) / 2
     means = torch.stack([real[clusters // 2 == label].mean(dim=0) for label in range(10)])
     fake = (real + means[clusters // 2]) / 2
+    fake = fake.view(2, 10, 2, 1, 28, 28).transpose(0, 2).reshape(40, 1, 28, 28)
     parts = zip(real.chunk(2), clusters.chunk(2), fake.chunk(2), strict=True)
     shards = [_Shard(images, own, torch.empty(20, 0), fake=fakes) for images, own, fakes in parts]
     assert float(variety(shards, 2)) == pytest.approx(0.5, abs=1e-4)

@@ -90,6 +90,35 @@ def test_an_odd_latent_size_draws_the_same_random_numbers(tab):
     assert np.allclose(np.frombuffer(drawn, np.float32).reshape(5, 65), ours, atol=1e-5)
 
 
+def test_the_ink_lies_where_the_pixels_are(tab):
+    """Scaled down to 28x28, it correlates with them by 0.998 or more; beside them, by less than 0.9."""
+    tab.open("#0123456789/7")
+    ink = np.frombuffer(tab.bytes_of("new Blob(drawn.map(inkAlpha))"), np.uint8).reshape(10, 28, 8, 28, 8)
+    pixels = tab.images()
+    found = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(ink.mean((2, 4)), pixels, strict=True)]
+    print("correlations of ink and pixels:", np.round(found, 3))
+    assert min(found) > 0.98
+
+
+@pytest.mark.parametrize("layer", [1, 2, 3, 4])
+def test_the_feature_maps_shown_are_those_of_pytorch(tab, generator, layer):
+    """Each tile is one channel, from its least value (dark) to its greatest (white)."""
+    maps = []
+    hook = getattr(generator, f"up{layer}").register_forward_pre_hook(lambda _, inputs: maps.append(inputs[0][0]))
+    generate(generator, latents(1, generator.arguments["latent_size"], 7), torch.tensor([4]))
+    hook.remove()
+    tiles, size = [4, 3, 3, 2][layer - 1], maps[0].shape[-1]
+    tab.open("#4/7")
+    side = tiles * (size + 1) - 1
+    shown = tab.bytes_of(f"element('map-{layer}').getContext('2d').getImageData(0, 0, {side}, {side}).data")
+    shown = np.pad(np.frombuffer(shown, np.uint8).reshape(side, side, 4)[..., 0].astype(int), (0, 1))
+    shown = shown.reshape(tiles, size + 1, tiles, size + 1).swapaxes(1, 2).reshape(-1, size + 1, size + 1)
+    for tile, values in zip(shown, maps[0].numpy(), strict=False):
+        least, greatest = values.min(), values.max()
+        expected = 30 + 225 * (values - least) / ((greatest - least) or 1)
+        assert np.abs(tile[:-1, :-1] - expected).max() < 2
+
+
 def test_the_saved_png_is_the_picture_of_the_command(tab, tmp_path, monkeypatch):
     """With digits that were rolled again."""
     monkeypatch.chdir(tmp_path)
@@ -196,11 +225,19 @@ def test_the_quiz_shows_real_digits_that_nobody_selected_and_keeps_score(tab, mn
     images, labels = load_split(mnist_dir, "test")
     real = np.frombuffer(tab.bytes_of("quiz.real"), np.uint8).reshape(10, -1, 28, 28)
     assert all(np.array_equal(real[digit], images[labels == digit][: len(real[digit])]) for digit in range(10))
+    names = "quiz.choices.map(choice => choice.ariaLabel)"  # what a screen reader reads
+    lefts = tab.run("quiz.choices.map(choice => choice.getBoundingClientRect().left)")
+    places = ("left", "right") if lefts[0] < lefts[1] else ("right", "left")
     for asked in (1, 2, 3):
+        claims = tab.run(names)
+        assert all(re.fullmatch(rf"The {place} \d is real", claim) for place, claim in zip(places, claims, strict=True))
         tab.run(f"quiz.choices[{'quiz.realSide' if asked < 3 else '1 - quiz.realSide'}].click()")
         assert f"{min(asked, 2)} of {asked} right" in tab.run("quiz.answer.textContent")
         tab.run("quiz.choices[quiz.realSide].click()")  # too late
         side = tab.run("quiz.realSide")
+        assert f"the {places[side]} one is real" in tab.run("quiz.answer.textContent")
+        kinds = ("generated", "real") if side else ("real", "generated")
+        assert tab.run(names) == [f"The {place} one is {kind}" for place, kind in zip(places, kinds, strict=True)]
         seen = tab.bytes_of(
             f"quiz.choices[{side}].querySelector('canvas').getContext('2d').getImageData(0,0,28,28).data"
         )

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> None:
 
     from dcgan.gan.model_files import load_network
 
-    write_atomic(args.output, _onnx_bytes(load_network(chosen_generator(args.generator), "generator")))
+    write_atomic(args.output, _onnx_bytes(load_network(chosen_generator(args), "generator")))
     print(args.output)
 
 
