@@ -20,6 +20,7 @@ from dcgan.commands.ui import answers
 ROOT = Path(__file__).parents[2]
 NGINX = """
 daemon off;
+master_process off;  # as the user of the tests, who owns the folders below
 worker_processes 1;
 error_log stderr;
 pid nginx.pid;
