@@ -92,7 +92,7 @@ def test_mistakes_are_one_line(quiz, arguments, message):
 def test_without_samples_it_says_what_is_missing(quiz, folder):
     (folder / "samples/images-idx3-ubyte").unlink()
     done = quiz()
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "samples/images-idx3-ubyte" in done.stderr
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "make them with `make repro`" in done.stderr
 
 
 def test_digits_drawn_without_labels_are_paired_by_what_they_look_like(quiz, folder, monkeypatch):

@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> None:
 def _write(output: Path, seed: int) -> None:
     if not output.parent.is_dir():
         raise UserError(f"--output is {output}, but there is no folder {output.parent}; create it or choose another")
+    if not SAMPLE_IMAGES.exists():
+        raise UserError(f"there are no digits in {SAMPLE_IMAGES}; make them with `make repro` or `dvc pull`")
     generated = read_idx(SAMPLE_IMAGES)
     quiz = make_quiz(*load_split(RAW_DATA, "test"), generated, _labels(generated), seed)
     write_atomic(output, quiz_page(quiz, seed).encode())
