@@ -23,7 +23,7 @@ quick: .venv/ready  ## try a change of the code: a quarter of the training, roug
 	@dvc exp show --no-pager --hide-workspace --drop '.*[./]|samples|Created'
 	@echo "These scores are rough, and comparable only with those of other quick runs: make quick NAME=after"
 
-test: .venv/ready  ## run the tests: about 6 minutes on 2 cores
+test: .venv/ready  ## run the tests: about 3 minutes on 2 cores
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults and not extended"
 
 test-all: test .venv/extras  ## run the tests, and those that take long or need Chromium, npm or requirements-extras.txt
