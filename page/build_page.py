@@ -22,14 +22,13 @@ from dcgan.data.mnist import load_split
 from dcgan.gan.model_files import load_network
 from dcgan.gan.networks import Generator
 from dcgan.gan.rendering import DARKEST_WHITE
-from dcgan.paths import RAW_DATA, READY_MADE_GENERATOR
+from dcgan.paths import RAW_DATA, READY_MADE_GENERATOR, READY_MADE_SCORES
 from dcgan.scores import SCORES
 from dcgan.support.errors import UserError, exit_on_user_error
 from dcgan.support.files import read_json, write_atomic
 
 SOURCES = Path(__file__).parent
 PAGE = SOURCES / "index.html"
-SCORES_FILE = Path("metrics/long_run.json")  # `make long` writes it together with the ready-made generator
 SCRIPTS = (
     "random.js",
     "generator.js",
@@ -47,7 +46,7 @@ REAL_PER_DIGIT = 16  # the first of each label in the test set, not selected
 
 @exit_on_user_error
 def main() -> None:
-    scores = read_json(SCORES_FILE)
+    scores = read_json(READY_MADE_SCORES)
     torch.set_num_threads(1)
     generator = load_network(READY_MADE_GENERATOR, "generator")
     check(generator, scores)
@@ -70,8 +69,8 @@ def check(generator: Generator, scores: dict) -> None:
     for name, ours in {"latent_size": "latent_size", "generator_width": "width", "canvas": "canvas"}.items():
         if scores["training"].get(name) != arguments[ours]:
             raise UserError(
-                f"the scores in {SCORES_FILE} are of a generator with {name}: {scores['training'].get(name)}, but "
-                f"{READY_MADE_GENERATOR.name} has {arguments[ours]}; evaluate that one, or run `make long`"
+                f"the scores in {READY_MADE_SCORES} are of a generator with {name}: {scores['training'].get(name)}, "
+                f"but {READY_MADE_GENERATOR.name} has {arguments[ours]}; evaluate that one, or run `make long`"
             )
     if inexact := [name for name, value in weights(generator).items() if not value.equal(value.half().float())]:
         raise UserError(

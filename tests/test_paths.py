@@ -8,7 +8,13 @@ import yaml
 from dcgan import paths
 
 ROOT = Path(__file__).parents[1]
-COMMITTED = {paths.READY_MADE_GENERATOR, paths.FEATURE_WEIGHTS, paths.FEATURE_METADATA, paths.BASELINE}
+COMMITTED = {
+    paths.READY_MADE_GENERATOR,
+    paths.FEATURE_WEIGHTS,
+    paths.FEATURE_METADATA,
+    paths.BASELINE,
+    paths.READY_MADE_SCORES,
+}
 FOLDERS = {paths.RAW_DATA, paths.MODELS, paths.METRICS}  # of outputs that are declared one by one
 BY_COMMANDS = {paths.QUIZ}  # not by a stage
 

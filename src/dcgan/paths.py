@@ -21,6 +21,7 @@ METRICS = Path("metrics")
 TRAIN_METRICS = METRICS / "train.json"
 SCORES_FILE = METRICS / "evaluate.json"
 HEADLINE_SCORES = METRICS / "scores.json"  # some of SCORES_FILE, for the tables of DVC
+READY_MADE_SCORES = METRICS / "long_run.json"  # `make long` writes it together with the ready-made generator
 BASELINE = METRICS / "baseline.json"
 CURVES = METRICS / "curves.csv"
 SNAPSHOTS = METRICS / "progress"  # image grids of the fixed latents, one file per snapshot

@@ -10,7 +10,7 @@ from generators import make_generator
 
 from dcgan.data.mnist import load_split
 from dcgan.gan.model_files import load_network
-from dcgan.paths import READY_MADE_GENERATOR
+from dcgan.paths import READY_MADE_GENERATOR, READY_MADE_SCORES
 from dcgan.support.errors import UserError
 from dcgan.support.files import read_json
 
@@ -25,7 +25,7 @@ def test_the_committed_page_is_what_make_page_makes(mnist_dir):
     """The directions are found by sums whose last bits depend on the processor, so they are taken from the page; the
     browser tests compare them."""
     page = build_page.PAGE.read_text()
-    scores = read_json(ROOT / build_page.SCORES_FILE)
+    scores = read_json(ROOT / READY_MADE_SCORES)
     generator = load_network(READY_MADE_GENERATOR, "generator")
     build_page.check(generator, scores)
     made = build_page.build(generator, json.loads(in_page(page, "directions")), *load_split(mnist_dir, "test"), scores)

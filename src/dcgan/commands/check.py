@@ -48,23 +48,25 @@ def _source(text: str) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    return int(compared(args).failed)
+    return int(compared(args.runs, args.baseline, args.rev, args.json).failed)
 
 
-def compared(args: argparse.Namespace) -> Comparison:
-    """Compare and report.
+def compared(
+    runs: list[str], baseline: os.PathLike = GATE.baseline_file, rev: str | None = None, as_json: bool = False
+) -> Comparison:
+    """Compare and report; the arguments are the options of `dcgan check`.
 
     Raises:
         UserError: the runs cannot be compared, or the report cannot be written.
     """
     try:
-        reference = read_reference(GATE, str(args.baseline), args.rev)
-        comparison = compare(GATE, reference, [read_run(GATE, source) for source in args.runs])
+        reference = read_reference(GATE, str(baseline), rev)
+        comparison = compare(GATE, reference, [read_run(GATE, source) for source in runs])
     except UserError as error:
-        _report_error(error, args.json)
+        _report_error(error, as_json)
         raise
     try:
-        _report(comparison, args.json)
+        _report(comparison, as_json)
     except UserError as error:
         error.exit_code = int(comparison.failed) or error.exit_code  # a regression remains one, also if nobody reads it
         raise

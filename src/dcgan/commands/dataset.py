@@ -6,14 +6,13 @@ from pathlib import Path
 
 from dcgan.commands.generators import add_generator_option, chosen_generator, load_conditional_generator
 from dcgan.constants import CLASSES
-from dcgan.paths import GENERATOR, READY_MADE_GENERATOR, SCORES_FILE, user_path
+from dcgan.paths import GENERATOR, READY_MADE_GENERATOR, READY_MADE_SCORES, SCORES_FILE, user_path
 from dcgan.support.errors import UserError
 from dcgan.support.files import read_json, read_yaml, sha256
 from dcgan.support.lock import hold
 
 MOST_DIGITS = 1_000_000_000
 FORMATS = ("idx", "npz", "parquet", "png")  # the modules that write them need torch, and --help should not
-READY_MADE_SCORES = Path("metrics/long_run.json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

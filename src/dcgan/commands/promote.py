@@ -26,8 +26,7 @@ def run(args: argparse.Namespace) -> int:
     uri = store_uri(root)
     run_log = log_scored_model(PIPELINE, root, Path.cwd())
     name = PIPELINE.served.name
-    gate = {"runs": [str(GATE.scores_file)], "baseline": GATE.baseline_file, "rev": None, "json": False}
-    if check.compared(argparse.Namespace(**gate)).failed:
+    if check.compared([str(GATE.scores_file)]).failed:
         raise Regression(f"this model is worse than the baseline, so {name}@{CHAMPION} stays as it was; see the table")
     with open_store(uri) as store:
         version = store.register(run_log, name)
