@@ -71,6 +71,10 @@ class Generator(nn.Module):
 
     def forward_clusters(self, latents: Tensor, clusters: Tensor) -> Tensor:
         """Images of the given clusters, (N,); the first value of each latent is ignored."""
+        return self.draw(latents, clusters)[0]
+
+    def draw(self, latents: Tensor, clusters: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The same images, and the bounding boxes of the drawings on the canvas, (N, 4); None without a canvas."""
         x = torch.cat([latents[:, self.selectors :], one_hot(clusters, self.clusters).to(latents.dtype)], dim=1)
         # The dense layer writes height, width, channels: its view is channels-last without a copy.
         x = self.dense(x).view(-1, 4, 4, 8 * self.width).permute(0, 3, 1, 2)  # (N, 8w, 4, 4)
@@ -78,7 +82,7 @@ class Generator(nn.Module):
         x = self.up2(self.relu(self.norm2(x)))  # (N, w, 14, 14)
         x = self.up3(self.relu(self.norm3(x)))  # (N, w / 2 or 1, 28, 28)
         if not self.canvas:
-            return self.tanh(x)
+            return self.tanh(x), None
         logits = self.up4(self.relu(self.norm4(x)))  # (N, 1, 56, 56)
         with torch.autocast(logits.device.type, enabled=False):  # gray levels need more than bf16's 8 bits
             return self.rendering(logits if logits.dtype == torch.float64 else logits.float(), latents[:, 1])

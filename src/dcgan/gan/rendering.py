@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 IMAGE_SIZE = 28
+CANVAS_SIZE = 56
 DIGIT_SIZE = 20  # pixels of a digit's longer side
+DRAWING_SIZE = 46  # canvas pixels of a drawing's longer side: `placement_loss` asks for it
 HALF = 127  # of 255 gray levels: pixels with more are the drawing that the bounding box holds
 
 # How often the white of an MNIST digit, the commonest of its bright gray levels, is 251, 252, 253, 254 and 255.
@@ -32,10 +34,10 @@ class Rendering(nn.Module):
         below = torch.tensor(WHITE_FREQUENCIES, dtype=torch.float64, device="cpu").cumsum(0)[:-1]
         self.register_buffer("white_bounds", torch.special.ndtri(below).float(), persistent=False)
 
-    def forward(self, logits: Tensor, white: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, white: Tensor) -> tuple[Tensor, Tensor]:
         level = DARKEST_WHITE + (white[:, None] > self.white_bounds).sum(dim=1)
-        digits = normalize_size(ink(logits)) * (level.to(logits.dtype) / 255)[:, None, None, None]
-        return 2 * digits - 1
+        digits, boxes = normalize_size(ink(logits))
+        return 2 * digits * (level.to(logits.dtype) / 255)[:, None, None, None] - 1, boxes
 
 
 def ink(logits: Tensor) -> Tensor:
@@ -48,19 +50,54 @@ def ink(logits: Tensor) -> Tensor:
     return smooth + ((0.5 + 4 * logits).clamp(0, 1) - smooth).detach()
 
 
-def normalize_size(drawings: Tensor) -> Tensor:
-    """Scale drawings, (N, 1, S, S) in [0, 1], to a longer side of 20 pixels and center their mass: (N, 1, 28, 28).
+def placement_loss(boxes: Tensor) -> Tensor:
+    """How far drawings are from a longer side of `DRAWING_SIZE` in the middle of the canvas: a mean of squares.
+
+    The image is the same wherever a drawing is and however large, so the discriminator says nothing about either, and
+    they drift during a long training until drawings meet the edge of the canvas.
+
+    Args:
+        boxes: bounding boxes as `normalize_size` returns them, (N, 4).
+    """
+    starts, ends = boxes[:, 0::2], boxes[:, 1::2]  # (N, 2): along rows, along columns
+    longer = (ends - starts).amax(dim=1)
+    off_center = (starts + ends - CANVAS_SIZE) / 2
+    return ((longer / DRAWING_SIZE - 1).square() + (off_center / DRAWING_SIZE).square().sum(dim=1)).mean()
+
+
+def normalize_size(drawings: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale drawings, (N, 1, S, S) in [0, 1], to a longer side of 20 pixels and center their mass.
 
     Each pixel is the mean of the area of the drawing that it covers, as matrix products along rows and columns.
+
+    Returns:
+        images, (N, 1, 28, 28); bounding boxes (N, 4): top, bottom, left and right, in pixels, with a gradient.
     """
     pixels = drawings[:, 0]
-    levels = (255 * pixels.detach()).round()
+    # Not a number: a diverged network. Its images are not numbers either, but its geometry must be, to index pixels.
+    levels = (255 * pixels.detach()).round().nan_to_num()
     first_row, height = _extent(levels.amax(dim=2) > HALF)
     first_column, width = _extent(levels.amax(dim=1) > HALF)
     longer = torch.maximum(height, width)
     rows = _resampling(levels.sum(dim=2), first_row, height, longer).to(pixels.dtype)
     columns = _resampling(levels.sum(dim=1), first_column, width, longer).to(pixels.dtype)
-    return (rows @ pixels @ columns.mT)[:, None]
+    boxes = torch.stack([*_ends(pixels, first_row, height), *_ends(pixels.mT, first_column, width)], dim=1)
+    return (rows @ pixels @ columns.mT)[:, None], boxes
+
+
+def _ends(pixels: Tensor, first: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the drawing's rows begin and end, (N,) each: whole numbers with a gradient; pixels (N, S, S).
+
+    An end moves by one row as the largest ink of the row inside of it, or outside, changes from none to full.
+    """
+    begin = first.long()
+    end = begin + length.long()
+    rows = torch.stack([begin - 1, begin, end - 1, end], dim=1)
+    inside = (rows >= 0) & (rows < pixels.shape[1])
+    chosen = rows.clamp(0, pixels.shape[1] - 1)[:, :, None].expand(-1, -1, pixels.shape[2])
+    peaks = pixels.gather(1, chosen).amax(dim=2) * inside  # (N, 4)
+    near, far = peaks[:, :2].sum(dim=1), peaks[:, 2:].sum(dim=1)
+    return first.to(near.dtype) - (near - near.detach()), end.to(far.dtype) + (far - far.detach())
 
 
 def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,7 +115,7 @@ def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _resampling(mass: Tensor, first: Tensor, length: Tensor, longer: Tensor) -> Tensor:
-    """The matrices that take one axis of each canvas to that of its image: float64 (N, 28, S).
+    """The matrices that take one axis of each canvas to that of its image: float32 (N, 28, S).
 
     Args:
         mass: sum of the gray levels in each row, (N, S), whole numbers.
@@ -100,5 +137,6 @@ def _resampling(mass: Tensor, first: Tensor, length: Tensor, longer: Tensor) -> 
     pixel = torch.arange(IMAGE_SIZE, dtype=torch.float64, device=mass.device)
     scale = (length / target)[:, None]
     start = first[:, None] + (pixel - offset[:, None]) * scale  # where each pixel begins on the canvas, (N, 28)
-    covered = torch.minimum((start + scale)[:, :, None], index + 1) - torch.maximum(start[:, :, None], index)
-    return covered.clamp(min=0) / scale[:, :, None]
+    start, end, scale, index = (tensor.float() for tensor in (start, start + scale, scale, index))
+    covered = torch.minimum(end[:, :, None], index + 1).sub_(torch.maximum(start[:, :, None], index))
+    return covered.clamp_(min=0).div_(scale[:, :, None])
