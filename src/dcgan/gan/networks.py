@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from dcgan.constants import CLASSES, STD_GROUP
-from dcgan.gan.rendering import Rendering
+from dcgan.gan.rendering import Rendering, bounding_boxes, ink
 
 # Makes this one weight learn 10x faster: Adam normalizes gradients, so a larger gradient alone would not.
 STD_GAIN = 10
@@ -85,7 +85,9 @@ class Generator(nn.Module):
             return self.tanh(x), None
         logits = self.up4(self.relu(self.norm4(x)))  # (N, 1, 56, 56)
         with torch.autocast(logits.device.type, enabled=False):  # gray levels need more than bf16's 8 bits
-            return self.rendering(logits if logits.dtype == torch.float64 else logits.float(), latents[:, 1])
+            drawings = ink(logits if logits.dtype == torch.float64 else logits.float())
+            boxes = bounding_boxes(drawings)
+            return self.rendering(drawings, boxes, latents[:, 1]), boxes
 
     def set_cluster_frequencies(self, counts: Tensor) -> None:
         """Select each cluster within its class as often as `counts` (clusters,) says.
