@@ -66,8 +66,8 @@ long: .venv/ready  ## train with a canvas, and replace the ready-made generator,
 
 classic: .venv/ready  ## train the DCGAN of the tutorials, as an experiment of that name: takes as long as `make repro`
 	@dvc exp remove -q classic 2>/dev/null || true
-	dvc exp run --temp --name classic -S model.discriminator_norm=batch -S model.minibatch_std=false -S train.r1_gamma=0 \
-		-S train.learning_rate=0.0002 -S train.beta1=0.5 -S train.beta2=0.999 -S train.decay_from=1 -S train.ema_half_life=0
+	dvc exp run --temp --name classic -S model.canvas=false -S model.discriminator_norm=batch -S model.minibatch_std=false \
+		-S train.r1_gamma=0 -S train.learning_rate=0.0002 -S train.beta1=0.5 -S train.beta2=0.999 -S train.decay_from=1 -S train.ema_half_life=0
 	@echo "next to the scores here: dcgan report --markdown classic"
 
 wheel: .venv/ready  ## build the package with the ready-made generator in dist/
