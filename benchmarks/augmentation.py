@@ -1,8 +1,8 @@
 """Does generated data help a classifier that has few real digits?
 
 For each number of real digits a class and each seed, a generator like the ready-made one (`model.canvas: true`) is
-trained on those digits alone and generates 60,000. Classifiers are then trained on the real digits only, and on real
-and generated ones half and half, each with and without random shifts by 2 pixels: all on 120,000 images, so none gets
+trained on those digits alone and generates 30,000. Classifiers are then trained on the real digits only, and on real
+and generated ones half and half, each with and without random shifts by 2 pixels: all on 60,000 images, so none gets
 more steps, and all tested on MNIST's test set.
 
     python benchmarks/augmentation.py --seeds 1 2 3 --update docs/scores.md
@@ -30,8 +30,8 @@ from dcgan.support.errors import UserError, exit_on_user_error
 from dcgan.support.files import write_atomic
 from dcgan.support.progress import progress
 
-GENERATED = 60_000
-TRAINED_ON = 120_000  # images, for each classifier
+GENERATED = 30_000
+TRAINED_ON = 60_000  # images, for each classifier
 RECIPES = {"none": Recipe(epochs=1), "shifts": Recipe(epochs=1, shift=2)}
 MARKER = "augmentation table"
 
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--gan-images", type=int, default=120_000, help="training budget of each generator")
     parser.add_argument("--update", type=Path, help="put the table into this Markdown file, between its markers")
     args = parser.parse_args()
+    hardware.keep_freed_memory()
     params = load_params()
     if not params.model.conditional:
         raise UserError(
@@ -55,7 +56,7 @@ def main() -> None:
     train, test = (Digits(*load_split(RAW_DATA, split)) for split in ("train", "test"))
     errors = np.empty((len(args.seeds), len(args.per_class), len(RECIPES), 2))
     for i, seed in enumerate(args.seeds):  # outermost: what is finished when it is stopped covers all numbers of digits
-        settings = params.train.model_copy(update={"images": args.gan_images, "seed": seed})
+        settings = params.train.model_copy(update={"images": args.gan_images, "seed": seed, "workers": 1})
         for j, per_class in enumerate(args.per_class):
             errors[i, j] = one_seed(real_digits(train, per_class, seed), test, model, settings)
             print(f"seed {seed}, {per_class} a class: errors {errors[i, j].tolist()}", flush=True)
@@ -101,7 +102,7 @@ def one_seed(known: Digits, test: Digits, model: ModelParams, settings: TrainPar
 
 
 def generated_digits(known: Digits, model: ModelParams, settings: TrainParams) -> Digits:
-    """60,000 labeled digits from a generator trained on `known` alone."""
+    """30,000 labeled digits from a generator trained on `known` alone."""
     device = hardware.resolve_device()
     settings = settings.model_copy(update={"precision": hardware.resolve_precision(settings.precision, device)})
     images, labels = torch.from_numpy(known.images), torch.from_numpy(known.labels)
