@@ -53,7 +53,7 @@ def test_every_cell_runs_and_shows_what_the_text_says(clone):
         "real": 1, "draw": 1, "layers-picture": 1, "walk": 1, "train": 1, "progress": 1, "misread": 1, "second-run": 1,
         "compare-curves": 2,
     }  # fmt: skip
-    real, ready_made, trained, repeated = columns(shown["scores-table"])
+    _, ready_made, trained, repeated = columns(shown["scores-table"])
     assert ready_made["label accuracy"] > 0.99 and 1 < ready_made["relative FID"] < 3
     assert trained["label accuracy"] > 0.5, "it has learned something"
     assert trained["relative FID"] > ready_made["relative FID"]
