@@ -46,7 +46,7 @@ def test_every_cell_runs_and_shows_what_the_text_says(clone):
 
     notebook = nbformat.read(TOUR, as_version=4)
     folder = str(clone / "notebooks")
-    NotebookClient(notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    NotebookClient(notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
     shown = {cell["id"]: list(results(cell)) for cell in notebook.cells if cell["cell_type"] == "code"}
     pictures = {name: sum("image/png" in result for result in found) for name, found in shown.items()}
     assert {name: n for name, n in pictures.items() if n} == {
