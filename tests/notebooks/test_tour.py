@@ -72,7 +72,7 @@ def results(cell: dict) -> Iterator[dict]:
 
 def columns(results: list[dict]) -> list[dict[str, float]]:
     """The columns of scores of a table, score -> value as a number."""
-    table = re.findall(r"<tr>(.*?)</tr>", results[0]["text/html"], re.DOTALL)
+    table = re.findall(r"<tr[^>]*>(.*?)</tr>", results[0]["text/html"], re.DOTALL)
     rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in table[1:]]
 
     def number(text: str) -> float:
