@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro quick ready-made classic wheel page test test-all test-faults ui experiments check check-small bench figures screenshots lock format
+.PHONY: help repro quick ready-made classic wheel page test test-all test-faults ui experiments check check-small bench figures screenshots lock format notebook
 
 help:  ## show this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ wheel: .venv/ready  ## build the package with the ready-made generator in dist/
 page: .venv/ready  ## build page/index.html, which draws numbers in a browser with the ready-made generator
 	@dvc repro -q download
 	python page/build_page.py
+
+notebook: .venv/extras  ## run notebooks/tour.ipynb; notebooks/tour_run.ipynb is the same with pictures
+	jupyter execute notebooks/tour.ipynb --output=tour_run.ipynb
 
 screenshots: .venv/ready  ## take the pictures of the page and of MLflow for the docs; needs Chromium
 	python docs/screenshots.py
