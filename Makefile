@@ -1,5 +1,5 @@
-# Everything runs in .venv, which is created when it is first needed. Outside this folder, only the caches of pip, DVC
-# and matplotlib are written.
+# Everything runs in .venv, which is created when it is first needed. Outside this folder, only the caches of pip, uv,
+# DVC and matplotlib are written.
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)

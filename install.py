@@ -1,8 +1,8 @@
-"""Install locked packages into the environment of the Python that runs this, with uv: `.venv/bin/python install.py LOCK`.
+"""Install a lock with uv into the environment of the Python that runs this: `.venv/bin/python install.py LOCK`.
 
-uv downloads in parallel and links files from its cache, so it takes a third of pip's time (docs/speed.md). It knows
-nothing of pip's settings: an index, proxy or certificate that is set for pip (`pip config`, PIP_* variables) is passed
-on here. uv itself is installed by pip, with the version and the hashes of requirements.txt.
+uv downloads in parallel and links files from its cache. It knows nothing of pip's settings: an index, proxy or
+certificate that is set for pip (`pip config`, PIP_* variables) is passed on here. uv itself is installed by pip, with
+the version and the hashes of requirements.txt.
 
 Uses the standard library only: it runs before anything else is installed.
 """
