@@ -77,18 +77,22 @@ def evaluate(
     """
     check_samples(samples, settings.count)
     compared, test_digits = samples.rows(slice(settings.count)), test.rows(slice(settings.count))
-    scorer = FeatureScorer(test_digits.images, extractor, settings.seed)
-    scores, predicted = scorer.score(compared)
     classifier_tasks = classifier_score_tasks(samples, train, test, settings)
     find_nearest = partial(nearest_training, compared.images, *train)
-    *accuracies, nearest = run_in_threads([*classifier_tasks.values(), find_nearest])
+
+    def score_features() -> tuple[dict[str, float], np.ndarray, dict[str, float]]:
+        scorer = FeatureScorer(test_digits.images, extractor, settings.seed)
+        real_scores = _real_scores(scorer, train, test_digits.labels, settings.count)
+        return *scorer.score(compared), real_scores
+
+    *accuracies, nearest, scored = run_in_threads([*classifier_tasks.values(), find_nearest, score_features])
+    scores, predicted, real_scores = scored
     scores |= dict(zip(classifier_tasks, accuracies, strict=True))
     scores |= memorization_scores(nearest, extractor.metadata["near_distances"])
     if settings.inception_cache:
         scores |= inception_scores(
             compared.images, test_digits.images, cache=settings.inception_cache, seed=settings.seed
         )
-    real_scores = _real_scores(scorer, train, test_digits.labels, settings.count)
     scores["relative_fid"] = scores["fid"] / real_scores["fid"]
     scores |= {f"{key}_real": value for key, value in real_scores.items() if key in scores}
     check_finite(scores)
