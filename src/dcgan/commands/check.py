@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TextIO
 
+from dcgan.commands.committed_run import committed_run_note
 from dcgan.gate.compare import Comparison, compare
 from dcgan.gate.power import power_of
 from dcgan.gate.report import comparison_json, comparison_report
@@ -48,6 +49,8 @@ def _source(text: str) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.runs == [str(GATE.scores_file)] and (note := committed_run_note()):
+        print_to_stderr(note)
     return int(compared(args.runs, args.baseline, args.rev, args.json).failed)
 
 

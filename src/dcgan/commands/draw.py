@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from dcgan.commands.generators import add_generator_option, chosen_generator, load_conditional_generator
+from dcgan.commands.numbers import whole_number
 from dcgan.images import grid, png
 from dcgan.paths import user_path
 from dcgan.support.errors import UserError
@@ -22,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="0",
         help="selects the handwriting; one for each digit, as in 7,7,12,7, draws single digits again (default: 0)",
     )
-    parser.add_argument("--count", type=int, default=1, help="number of lines, each with all the digits (default: 1)")
+    parser.add_argument(
+        "--count", type=whole_number, default=1, help="number of lines, each with all the digits (default: 1)"
+    )
     parser.add_argument("--grid", action="store_true", help="draw lines between the digits")
     add_generator_option(parser)
 
