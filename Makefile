@@ -36,7 +36,7 @@ ui: .venv/ready  ## compare runs in MLflow
 	@dcgan ui
 
 experiments: .venv/ready  ## show DVC's experiments: scores, and the parameters that differ
-	@dvc exp show --no-pager --only-changed --drop '.*/|samples|Created'
+	@DVC_PAGER=cat dvc exp show --only-changed --drop '.*/|samples|precision|label_accuracy|Created'  # --no-pager hides what does not fit
 
 check: .venv/ready  ## compare the last scores with the baseline: exit 0 OK, 1 regression, 2 not comparable
 	@dcgan check
