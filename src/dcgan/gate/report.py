@@ -91,10 +91,10 @@ def _power_sentence(settings: GateSettings, power: Power) -> str:
 
 
 def _may_have_regressed(target: TargetRegression, comparison: Comparison) -> bool:
-    """Whether the target's score passed, but is worse than the baseline by more than half of what would fail."""
+    """Whether the target's score passed, but is worse than the baseline by more than half of the target."""
     compared = next(compared for compared in comparison.scores if compared.score.name == target.score)
     worse_by = compared.score.worse_sign * (compared.candidate - compared.mean)
-    return not comparison.failed and worse_by > abs(compared.limit - compared.mean) / 2
+    return not comparison.failed and worse_by > abs(target.factor - 1) * compared.mean / 2
 
 
 def _too_few_seeds(settings: GateSettings) -> str:
