@@ -129,12 +129,13 @@ def test_a_fine_run_shows_its_table_and_both_error_rates(repository, capsys):
         "seed 1",
         "8 seeds",
         "| recall | higher |",
-        "| kid_x1000 |",
+        "| KID x 1000 |",
         " % (at most 0.9 %), detection power ",
         " % for relative FID worse by 50 % (target: 90 %)",
     ):
         assert text in out
-    assert "fid_real" not in out  # a property of the extractor, not of the model
+    assert "of the committed run, which came with the clone" in out  # there is no report.html beside it
+    assert "fid_real" not in out and "FID real" not in out  # a property of the extractor, not of the model
     assert "torch 1.0 -> " in out  # versions are reported ...
     assert "Too few seeds" not in out
 

@@ -7,4 +7,4 @@ def committed_run_note() -> str | None:
     """What to say about `SCORES_FILE` where no run was made: Git brings the scores, but not the report beside them."""
     if REPORT.exists() or not SCORES_FILE.exists():
         return None
-    return f"note: nothing was run here; {SCORES_FILE} holds the scores of the committed run, which came with the clone"
+    return f"Nothing was run here: {SCORES_FILE} holds the scores of the committed run, which came with the clone."

@@ -6,8 +6,8 @@ from pathlib import Path
 from dcgan.commands.generators import add_generator_option, chosen_generator, load_conditional_generator
 from dcgan.commands.numbers import whole_number
 from dcgan.images import grid, png
-from dcgan.paths import user_path
-from dcgan.support.errors import UserError
+from dcgan.paths import GENERATOR, READY_MADE_GENERATOR, user_path
+from dcgan.support.errors import UserError, print_to_stderr
 from dcgan.support.files import write_atomic
 
 MOST_DIGITS = 100_000
@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> None:
     _check_digits(args.digits, args.count)
     seeds = _parse_seeds(args.seed, len(args.digits))
     _check_output(args.output)
-    generator = load_conditional_generator(chosen_generator(args))
+    file = chosen_generator(args)
+    generator = load_conditional_generator(file)
     from dcgan.serving.drawing import draw, lines
 
     images = draw(generator, args.digits * args.count, seeds * args.count)
@@ -42,6 +43,10 @@ def run(args: argparse.Namespace) -> None:
     picture = grid(images, columns) if args.grid else lines(images, columns)
     write_atomic(args.output, png(picture))
     print(args.output)
+    if file == GENERATOR and not args.generator:
+        print_to_stderr(
+            f"drawn by the generator trained here, {GENERATOR}; the ready-made one: --generator {READY_MADE_GENERATOR}"
+        )
 
 
 def _check_digits(digits: str, count: int) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcgan.paths import GENERATOR, READY_MADE_GENERATOR, download_cache, root_folder, user_path
-from dcgan.support.errors import UserError, print_to_stderr
+from dcgan.support.errors import UserError
 from dcgan.tracking.locations import store_uri
 
 if TYPE_CHECKING:
@@ -32,11 +32,7 @@ def chosen_generator(args: argparse.Namespace) -> Path:
         return _registered_generator(args.model)
     if args.generator:
         return args.generator
-    if GENERATOR.exists():
-        print_to_stderr(f"drawing with the generator trained here, {GENERATOR}; --generator chooses another")
-        return GENERATOR
-    print_to_stderr("drawing with the ready-made generator")
-    return READY_MADE_GENERATOR
+    return GENERATOR if GENERATOR.exists() else READY_MADE_GENERATOR
 
 
 def _registered_generator(model_uri: str) -> Path:

@@ -7,7 +7,6 @@ from dcgan.commands.committed_run import committed_run_note
 from dcgan.evaluation.report import protocol_version, read_scores, score_rows, text_table
 from dcgan.paths import REPORT, SAMPLE_GRID, SCORES_FILE
 from dcgan.scores import PROTOCOL_VERSION
-from dcgan.support.errors import print_to_stderr
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     print(text_table(scores))
     print()
     if note := committed_run_note():
-        print_to_stderr(note)
+        print(note)
     for what, path in (("digits", SAMPLE_GRID), ("report", REPORT)):
         if path.exists():
             print(f"{what:<9}{path.resolve()}")
