@@ -1,5 +1,5 @@
-# Everything runs in .venv, which is created when it is first needed. Outside this folder, only the caches of pip, DVC
-# and matplotlib are written.
+# Everything runs in .venv, which is created when it is first needed. Outside this folder, only the caches of pip, uv,
+# DVC and matplotlib are written.
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -23,20 +23,20 @@ quick: .venv/ready  ## try a change of the code: a quarter of the training, roug
 	@dvc exp show --no-pager --hide-workspace --drop '.*[./]|samples|Created'
 	@echo "These scores are rough, and comparable only with those of other quick runs: make quick NAME=after"
 
-test: .venv/ready  ## run the tests: about 3 minutes on 2 cores
+test: .venv/test  ## run the tests: about 3 minutes on 2 cores
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults and not extended"
 
 test-all: test .venv/extras  ## run the tests, and those that take long or need Chromium, npm or requirements-extras.txt
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "extended and not faults"
 
-test-faults: .venv/ready  ## run the long tests with kills, full disks and dead servers: most of an hour
+test-faults: .venv/test  ## run the long tests with kills, full disks and dead servers: most of an hour
 	pytest -s -m faults
 
 ui: .venv/ready  ## compare runs in MLflow
 	@dcgan ui
 
 experiments: .venv/ready  ## show DVC's experiments: scores, and the parameters that differ
-	@dvc exp show --no-pager --only-changed --drop '.*/|samples|Created'
+	@DVC_PAGER=cat dvc exp show --only-changed --drop '.*/|samples|precision|label_accuracy|Created'  # --no-pager hides what does not fit
 
 check: .venv/ready  ## compare the last scores with the baseline: exit 0 OK, 1 regression, 2 not comparable
 	@dcgan check
@@ -78,25 +78,31 @@ page: .venv/ready  ## build page/index.html, which draws numbers in a browser wi
 notebook: .venv/extras  ## run notebooks/tour.ipynb; notebooks/tour_run.ipynb is the same with pictures
 	jupyter execute notebooks/tour.ipynb --output=tour_run.ipynb
 
-screenshots: .venv/ready  ## take the pictures of the page and of MLflow for the docs; needs Chromium
+screenshots: .venv/test  ## take the pictures of the page and of MLflow for the docs; needs Chromium
 	python docs/screenshots.py
 
-LOCK = uv pip compile -q --generate-hashes --universal --python-version 3.11 pyproject.toml
-lock: .venv/ready  ## resolve requirements.txt and requirements-extras.txt from the ranges in pyproject.toml
-	$(LOCK) --extra pipeline --extra datasets --extra dev -o requirements.txt
-	$(LOCK) --extra onnx --extra extras-test -c requirements.txt -o requirements-extras.txt
+# torch asks for Triton, a gigabyte, for `torch.compile` on a GPU, which nothing here uses
+LOCK = uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-package triton
+lock: .venv/ready  ## resolve the locks, requirements*.txt, from the ranges in pyproject.toml
+	$(LOCK) pyproject.toml --extra pipeline --extra datasets --group install -o requirements.txt
+	$(LOCK) --group test -c requirements.txt -o requirements-test.txt
+	$(LOCK) pyproject.toml --extra onnx --group extended-test -c requirements.txt -c requirements-test.txt -o requirements-extras.txt
 
-format: .venv/ready  ## format and lint with ruff
+format: .venv/test  ## format and lint with ruff
 	ruff format .
 	ruff check --fix .
 
-.venv/ready: requirements.txt pyproject.toml
+.venv/ready: requirements.txt pyproject.toml install.py
 	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or newer is required, but $(PYTHON) is " + sys.version.split()[0] + "; choose another: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
-	test -e $@ && test -x $(BIN)/python || $(PYTHON) -m venv --clear .venv  # an interrupted installation starts over
-	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	@test -e $@ && test -x $(BIN)/python || $(PYTHON) -m venv --clear .venv  # an interrupted installation starts over
+	@$(BIN)/python install.py requirements.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/extras: .venv/ready requirements-extras.txt
-	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-extras.txt
+.venv/test: .venv/ready requirements-test.txt
+	@$(BIN)/python install.py requirements-test.txt
+	@touch $@
+
+.venv/extras: .venv/test requirements-extras.txt
+	@$(BIN)/python install.py requirements-extras.txt
 	@touch $@

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+from dcgan.commands.numbers import whole_number
 from dcgan.gate.baseline import Baseline, build_baseline, reference_from_baseline
 from dcgan.gate.power import plan, powers_of
 from dcgan.gate.report import Report, Table, baseline_report, target_text
@@ -24,7 +25,7 @@ PLANNED_CANDIDATES = (1, 2, 3)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--seeds", type=int, metavar="N", help="train with the N seeds after train.seed")
+    action.add_argument("--seeds", type=whole_number, metavar="N", help="train with the N seeds after train.seed")
     action.add_argument("--plan", action="store_true", help="only print the detection power by number of seeds")
     parser.add_argument(
         "-S",
@@ -72,7 +73,7 @@ def _plan_report() -> Report:
         f"By the spread of {GATE.target.score} over seeds (std / mean). "
         f"False-alarm rate: at most {100 * GATE.false_alarm_rate:.2g} %, with any number of seeds."
     )
-    return Report(f"Detection power for {target_text(GATE.target)}", [explanation, Table(header, rows)])
+    return Report(f"Detection power for {target_text(GATE)}", [explanation, Table(header, rows)])
 
 
 def _measure(count: int, changes: list[str], label: str) -> Baseline:

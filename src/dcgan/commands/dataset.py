@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 
 from dcgan.commands.generators import add_generator_option, chosen_generator, load_conditional_generator
+from dcgan.commands.numbers import whole_number
 from dcgan.constants import CLASSES
 from dcgan.paths import GENERATOR, READY_MADE_GENERATOR, READY_MADE_SCORES, SCORES_FILE, user_path
 from dcgan.support.errors import UserError
@@ -17,12 +18,19 @@ FORMATS = ("idx", "npz", "parquet", "png")  # the modules that write them need t
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=user_path, required=True, help="folder: new, empty, or to be continued")
-    parser.add_argument("--count", type=int, default=60_000, help="digits to train on (default: 60000)")
-    parser.add_argument("--test-count", type=int, default=10_000, help="digits of a test split (default: 10000)")
-    parser.add_argument("--format", choices=FORMATS, default="idx", help="idx: MNIST's own files (default)")
-    parser.add_argument("--seed", type=int, default=0, help="selects the handwriting (default: 0)")
+    parser.add_argument("--count", type=whole_number, default=60_000, help="digits to train on (default: 60000)")
     parser.add_argument(
-        "--classes", type=int, nargs="+", metavar="DIGIT", default=range(CLASSES), help="digits to draw (default: all)"
+        "--test-count", type=whole_number, default=10_000, help="digits of a test split (default: 10000)"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="idx", help="idx: MNIST's own files (default)")
+    parser.add_argument("--seed", type=whole_number, default=0, help="selects the handwriting (default: 0)")
+    parser.add_argument(
+        "--classes",
+        type=whole_number,
+        nargs="+",
+        metavar="DIGIT",
+        default=range(CLASSES),
+        help="digits to draw (default: all)",
     )
     parser.add_argument(
         "--mix",

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dcgan.constants import CLASSES
 from dcgan.gan.checkpoint import load_newest_checkpoint, save_checkpoint
+from dcgan.gan.progress_picture import ProgressPicture
 from dcgan.gan.rng import random_stream
 from dcgan.gan.sampling import to_uint8
 from dcgan.gan.trainer import Trainer
@@ -61,10 +62,22 @@ class TrainingHistory:
     warnings: list[str] = field(default_factory=list)
 
 
-def run_training(trainer: Trainer, folder: Path, logger: MetricLogger, stop: StopRequest) -> TrainingHistory:
+def run_training(
+    trainer: Trainer,
+    folder: Path,
+    logger: MetricLogger,
+    stop: StopRequest,
+    *,
+    picture: Path | None = None,
+    later_s: float = 0,
+) -> TrainingHistory:
     """Train until the image budget is used up, starting from the newest checkpoint in `folder` if there is one.
 
     The last checkpoint is one of the last step: from it, a repeated call returns the same at once.
+
+    Args:
+        picture: where to draw the digits while they grow (`ProgressPicture`); None: nowhere.
+        later_s: seconds that the later stages will take, for the time left.
 
     Raises:
         Interrupted: a stop was requested; a checkpoint was written first.
@@ -73,12 +86,15 @@ def run_training(trainer: Trainer, folder: Path, logger: MetricLogger, stop: Sto
     """
     run = _TrainingRun(trainer, folder, logger)
     run.resume()
+    growing = ProgressPicture(picture, run.fixed_latents, run.fixed_labels) if picture else None
     seen, budget = trainer.images_seen, trainer.steps * trainer.settings.batch_size
-    with progress("train", budget, "images", initial=seen) as bar:
+    with progress("train", budget, "images", initial=seen, later_s=later_s) as bar:
         while trainer.step_count < trainer.steps:
             run.before_step()
             trainer.step()
             note = run.after_step()
+            if growing:
+                growing.draw_if_due(trainer.generator_ema)
             bar.update(trainer.settings.batch_size)
             if note:
                 bar.set_postfix_str(note)
@@ -139,7 +155,8 @@ class _TrainingRun:
         self.logger.log_points({f"train/{name}": value for name, value in values.items()}, seen)
         self._check_health()
         self.speed.add_window(self.log_every * self.trainer.settings.batch_size)
-        return f"loss D {values['loss_d']:.2f} G {values['loss_g']:.2f}"
+        right = (values["acc_real"] + values["acc_fake"]) / 2
+        return f"loss D {values['loss_d']:.2f} G {values['loss_g']:.2f}, D right {right:.0%}"
 
     def snapshot(self) -> None:
         """Generate images from the fixed latents with the current EMA generator."""
