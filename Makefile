@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro quick long classic wheel page test test-all test-faults ui experiments check check-small bench figures screenshots lock format
+.PHONY: help repro quick long classic wheel page test test-all test-faults team ui experiments check check-small bench figures screenshots lock format
 
 help:  ## show this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,11 +26,14 @@ quick: .venv/ready  ## try a change of the code: a quarter of the training, roug
 test: .venv/ready  ## run the tests: about 3 minutes on 2 cores
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults and not extended"
 
-test-all: test .venv/extras  ## run the tests, and those that take long or need Chromium, npm or requirements-extras.txt
+test-all: test .venv/extras .venv/team  ## run the tests, and those that take long or need Chromium, npm or requirements-extras.txt
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "extended and not faults"
 
-test-faults: .venv/ready  ## run the long tests with kills, full disks and dead servers: most of an hour
+test-faults: .venv/ready .venv/team  ## run the long tests with kills, full disks and dead servers: most of an hour
 	pytest -s -m faults
+
+team: .venv/team  ## start PostgreSQL, an S3 server and an MLflow server with users on this machine (docs/team.md)
+	@exec python deploy/team_store.py
 
 ui: .venv/ready  ## compare runs in MLflow
 	@dcgan ui
@@ -83,9 +86,11 @@ screenshots: .venv/ready  ## take the pictures of the page and of MLflow for the
 	python docs/screenshots.py
 
 LOCK = uv pip compile -q --generate-hashes --universal --python-version 3.11 pyproject.toml
-lock: .venv/ready  ## resolve requirements.txt and requirements-extras.txt from the ranges in pyproject.toml
+TEAM = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["team"], sep="\n")
+lock: .venv/ready  ## resolve the requirements*.txt from the ranges in pyproject.toml
 	$(LOCK) --extra pipeline --extra datasets --extra dev -o requirements.txt
 	$(LOCK) --extra onnx --extra extras-test -c requirements.txt -o requirements-extras.txt
+	python -c '$(TEAM)' | $(LOCK:pyproject.toml=-) -c requirements.txt -o requirements-team.txt  # no torch: it is a server's, too
 
 format: .venv/ready  ## format and lint with ruff
 	ruff format .
@@ -100,4 +105,8 @@ format: .venv/ready  ## format and lint with ruff
 
 .venv/extras: .venv/ready requirements-extras.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-extras.txt
+	@touch $@
+
+.venv/team: .venv/ready requirements-team.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-team.txt
 	@touch $@
