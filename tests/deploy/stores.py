@@ -79,12 +79,15 @@ class TeamStore:
             self.process.wait(120)
 
     def kill(self, word: str) -> None:
-        """kill -9 of a part's main process."""
-        for process in psutil.Process(self.process.pid).children():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if any(word in argument for argument in process.cmdline()):
-                    process.kill()
-                    return
+        """kill -9 of a part's main process; if the part is just being started again, as soon as that is there."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            for process in psutil.Process(self.process.pid).children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if any(word in argument for argument in process.cmdline()):
+                        process.kill()
+                        return
+            time.sleep(0.2)
         raise AssertionError(f"no process {word}")
 
     def add_user(self, name: str) -> str:
@@ -157,17 +160,14 @@ def free_ports() -> int:
             return first
 
 
-def publish_all(clone: Path, variables: dict[str, str], go, attempts) -> None:
+def publish_all(clone: Path, variables: dict[str, str], attempts) -> None:
     """`dcgan publish`, again and again until it has sent everything."""
     os.environ |= variables
     os.chdir(clone)
-    go.wait()
     while True:
         with attempts.get_lock():
             attempts.value += 1
-        try:
+        with contextlib.suppress(UserError):  # the store does not answer
             if publish.run(argparse.Namespace(workspace=False)) == 0:
                 return
-        except UserError as error:
-            print(f"{clone.name}: {error}", file=sys.stderr)
         time.sleep(1)

@@ -3,9 +3,12 @@
 import random
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clones import ROOT, change_params, environment, make_clone, results, run
@@ -29,52 +32,66 @@ def store():
 # ---- many publishers ----
 
 
-def publish_under_kills(store: TeamStore, folder: Path, count: int, kills: int, rng: random.Random) -> str:
-    """`count` clones publish at once, a run log each and, five by five, the same restored model, while a random part of
-    the store is killed every few seconds, each at least once. Checks what is stored; returns a sentence with counts."""
-    passwords = {name: store.add_user(f"{name}-{folder.name}") for name in ("ann", "ben", "cem")}
-    variables = [store.access(f"{name}-{folder.name}", password) for name, password in passwords.items()]
-    experiment = {"MLFLOW_EXPERIMENT_NAME": folder.name}
-    clones, run_logs, go, attempts = [], [], FORKS.Event(), FORKS.Value("i", 0)
-    for number in range(count):
-        clone = write_workspace(folder / f"clone-{number}", b"%s %d" % (folder.name.encode(), number // 5))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("MLFLOW_TRACKING_URI", store.uri)
-            patch.setenv("MLFLOW_EXPERIMENT_NAME", folder.name)
-            run_logs.append(make_run_log(clone, clone))
-        clones.append(clone)
-    environments = [
-        variables[number % 3] | experiment | {"DVC_ROOT": str(clone)} for number, clone in enumerate(clones)
-    ]
-    publishers = [
-        FORKS.Process(target=publish_all, args=(clone, environments[number], go, attempts))
-        for number, clone in enumerate(clones)
-    ]
-    for publisher in publishers:
-        publisher.start()
-    go.set()
-    started = time.monotonic()
-    done = threading.Event()
-    killed: list[str] = []
-    while len(killed) < kills and any(publisher.is_alive() for publisher in publishers):
-        done.wait(rng.uniform(2, 8))
-        part = PARTS[len(killed)] if len(killed) < len(PARTS) else rng.choice(PARTS)
-        store.kill(part)
-        killed.append(part)
-    for publisher in publishers:
-        publisher.join(1200)
-        assert publisher.exitcode == 0
-    seconds = time.monotonic() - started
-    tries = attempts.value
-    for number, clone in enumerate(clones[:5]):  # once more: nothing new
-        publish_all(clone, environments[number], go, attempts)
-    lost, doubled = check_stored(store, folder.name, run_logs, models=-(-count // 5))
-    assert (lost, doubled) == (0, 0)
-    killed_counts = ", ".join(f"{part} {killed.count(part)}" for part in PARTS)
-    return (
-        f"{count} publishers, kills: {killed_counts}; {count * len(POINTS):,} points, {lost} lost, {doubled} doubled; "
-        f"{tries} attempts, {seconds:.0f} s"
-    )
+@dataclass
+class Publishers:
+    """Clones that publish at once: a run log each and, five by five, the same restored model. They are three users."""
+
+    store: TeamStore
+    folder: Path
+    count: int
+    run_logs: list[RunLog] = field(default_factory=list)
+    attempts: Any = field(default_factory=lambda: FORKS.Value("i", 0))
+
+    def __post_init__(self) -> None:
+        self.experiment = self.folder.name
+        users = [f"{name}-{self.experiment}" for name in ("ann", "ben", "cem")]
+        self.access = [self.store.access(user, self.store.add_user(user)) for user in users]
+        for number in range(self.count):
+            clone = write_workspace(self.folder / f"{number}", b"%s %d" % (self.experiment.encode(), number // 5))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("MLFLOW_TRACKING_URI", self.store.uri)
+                patch.setenv("MLFLOW_EXPERIMENT_NAME", self.experiment)
+                self.run_logs.append(make_run_log(clone, clone))
+
+    @contextmanager
+    def publishing(self) -> Iterator[list]:
+        """The processes, which have sent everything when the block has ended."""
+        processes = []
+        for number, run_log in enumerate(self.run_logs):
+            own = {"MLFLOW_EXPERIMENT_NAME": self.experiment, "DVC_ROOT": str(run_log.root)}
+            arguments = (run_log.root, self.access[number % 3] | own, self.attempts)
+            processes.append(FORKS.Process(target=publish_all, args=arguments))
+        try:
+            for process in processes:
+                process.start()
+            yield processes
+            for process in processes:
+                process.join(1800)
+                assert process.exitcode == 0
+        finally:
+            for process in processes:
+                process.kill()
+
+    def publish_under_kills(self, kills: int, pause: float, rng: random.Random) -> str:
+        """A random part of the store is killed after at most `pause` seconds, again and again, each at least once.
+        Checks what is stored; returns a sentence with counts."""
+        killed: list[str] = []
+        started = time.monotonic()
+        with self.publishing() as processes:
+            while len(killed) < kills and any(process.is_alive() for process in processes):
+                time.sleep(rng.uniform(2, pause))
+                killed.append(PARTS[len(killed)] if len(killed) < len(PARTS) else rng.choice(PARTS))
+                self.store.kill(killed[-1])
+        seconds, attempts = time.monotonic() - started, self.attempts.value
+        with self.publishing():  # once more: nothing is new
+            pass
+        lost, doubled = check_stored(self.store, self.experiment, self.run_logs, models=-(-self.count // 5))
+        assert (lost, doubled) == (0, 0)
+        counts = ", ".join(f"{part} {killed.count(part)}" for part in PARTS)
+        return (
+            f"{self.count} publishers, kills: {counts}; {self.count * len(POINTS):,} points, {lost} lost, {doubled} "
+            f"doubled; {attempts} attempts, {seconds:.0f} s"
+        )
 
 
 def check_stored(store: TeamStore, experiment: str, run_logs: list[RunLog], models: int) -> tuple[int, int]:
@@ -105,18 +122,14 @@ TWINS = "(SELECT run_uuid FROM tags WHERE key = 'dcgan.twin_of')"
 
 @pytest.mark.extended
 def test_publishers_lose_nothing_when_each_part_is_killed(store, tmp_path):
-    folder = tmp_path / "few"
-    folder.mkdir()
-    print(publish_under_kills(store, folder, 6, 3, random.Random(1)))
+    print(Publishers(store, tmp_path / "few", 6).publish_under_kills(3, 8, random.Random(1)))
 
 
 @pytest.mark.faults
 def test_50_publishers_lose_nothing_while_parts_are_killed_again_and_again(store, tmp_path):
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    folder = tmp_path / "many"
-    folder.mkdir()
-    print(publish_under_kills(store, folder, 50, 12, random.Random(seed)))
+    print(Publishers(store, tmp_path / "many", 50).publish_under_kills(12, 30, random.Random(seed)))
 
 
 # ---- people ----
