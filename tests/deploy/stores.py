@@ -55,7 +55,7 @@ class TeamStore:
 
     def __exit__(self, *_) -> None:
         self.stop()
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> None:
         log = self.folder / "log"
@@ -170,4 +170,4 @@ def publish_all(clone: Path, variables: dict[str, str], attempts) -> None:
         with contextlib.suppress(UserError):  # the store does not answer
             if publish.run(argparse.Namespace(workspace=False)) == 0:
                 return
-        time.sleep(1)
+        time.sleep(10)
