@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro quick ready-made classic wheel page test test-all test-faults ui experiments check check-small bench figures screenshots lock format notebook
+.PHONY: help repro quick ready-made classic wheel page test test-all test-faults ui experiments check check-small bench figures screenshots lock format notebook team
 
 help:  ## show this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,11 +26,14 @@ quick: .venv/ready  ## try a change of the code: a quarter of the training, roug
 test: .venv/test  ## run the tests: about 3 minutes on 2 cores
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults and not extended"
 
-test-all: test .venv/extras  ## run the tests, and those that take long or need Chromium, npm or requirements-extras.txt
+test-all: test .venv/extras .venv/team  ## run the tests, and those that take long or need Chromium, npm or requirements-extras.txt
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "extended and not faults"
 
-test-faults: .venv/test  ## run the long tests with kills, full disks and dead servers: most of an hour
+test-faults: .venv/test .venv/team  ## run the long tests with kills, full disks and dead servers: most of an hour
 	pytest -s -m faults
+
+team: .venv/team  ## start PostgreSQL, an S3 server and an MLflow server with users on this machine (docs/team.md)
+	@exec python deploy/team_store.py
 
 ui: .venv/ready  ## compare runs in MLflow
 	@dcgan ui
@@ -87,6 +90,7 @@ lock: .venv/ready  ## resolve the locks, requirements*.txt, from the ranges in p
 	$(LOCK) pyproject.toml --extra pipeline --extra datasets --group install -o requirements.txt
 	$(LOCK) --group test -c requirements.txt -o requirements-test.txt
 	$(LOCK) pyproject.toml --extra onnx --group extended-test -c requirements.txt -c requirements-test.txt -o requirements-extras.txt
+	$(LOCK) --group team -c requirements.txt -o requirements-team.txt
 
 format: .venv/test  ## format and lint with ruff
 	ruff format .
@@ -105,4 +109,8 @@ format: .venv/test  ## format and lint with ruff
 
 .venv/extras: .venv/test requirements-extras.txt
 	@$(BIN)/python install.py requirements-extras.txt
+	@touch $@
+
+.venv/team: .venv/ready requirements-team.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-team.txt
 	@touch $@

@@ -8,6 +8,7 @@ from dcgan.params import load_params
 from dcgan.paths import GROWING_DIGITS, RAW_DATA, local_state, root_folder
 from dcgan.stage_times import seconds_after_training
 from dcgan.support.errors import exit_on_user_error
+from dcgan.support.stop_signals import stop_requests
 from dcgan.tracked_outputs import PIPELINE
 from dcgan.tracking.provenance import log_environment
 from dcgan.tracking.session import start_or_resume, tracked
@@ -20,21 +21,30 @@ def main() -> None:
     import torch
 
     from dcgan.gan.device import describe_machine, keep_freed_memory, resolve_device, resolve_precision
+    from dcgan.gan.processes import launched_processes
     from dcgan.gan.trainer import Trainer
-    from dcgan.gan.training_loop import run_training
+    from dcgan.gan.training_loop import follow_training, run_training
     from dcgan.gan.training_outputs import write_networks, write_training_metrics
 
     keep_freed_memory()
+    processes = launched_processes()
     device = resolve_device()
+    processes.use(device, params.train.workers)
     precision = resolve_precision(params.train.precision, device)
     settings = params.train.model_copy(update={"precision": precision})
     machine = describe_machine(device)
-    shaping = [params.model.model_dump(), params.train.model_dump(), precision, machine]
+    shaping = [params.model.model_dump(), params.train.model_dump(), precision, machine | processes.shaping(device)]
     fingerprint = training_fingerprint(shaping, RAW_DATA.glob("train-*"))
     images, labels = (torch.from_numpy(array) for array in load_split(RAW_DATA, "train"))
     root = root_folder()
+    if processes.rank > 0:
+        with stop_requests() as stop:
+            processes.connect(device, stop)
+            follow_training(Trainer(params.model, settings, images, labels, device, processes), stop)
+        return
     with training_session(local_state(root), fingerprint, Path()) as session:
-        trainer = Trainer(params.model, settings, images, labels, device)
+        processes.connect(device, session.stop)
+        trainer = Trainer(params.model, settings, images, labels, device, processes)
         resolved = {
             "seed": settings.seed,
             "conditional": params.model.conditional,
