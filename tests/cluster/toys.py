@@ -1,0 +1,70 @@
+"""A repository with a pipeline of one quick stage, and `dcgan` commands run in it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from clones import ROOT, environment, run
+
+STAGE = """
+import json, os, pathlib, sys, time, yaml
+train = yaml.safe_load(pathlib.Path("params.yaml").read_text())["train"]
+with open(os.environ["TOY_LOG"], "a") as log:
+    log.write(f"{train['seed']} start {time.time()}\\n")
+while os.path.exists(os.environ["TOY_LOG"] + f".hold-{train['seed']}"):
+    time.sleep(0.05)
+if os.path.exists(os.environ["TOY_LOG"] + f".break-{train['seed']}"):
+    sys.exit("error: broken")
+with open(os.environ["TOY_LOG"], "a") as log:
+    log.write(f"{train['seed']} end {time.time()}\\n")
+metrics = pathlib.Path("metrics")
+metrics.mkdir(exist_ok=True)
+(metrics / "scores.json").write_text(json.dumps({"relative_fid": 2 + train["seed"] / 10}))
+pathlib.Path("model").write_bytes(f"{train['seed']} {train['images']}".encode() * 1000)
+"""
+PIPELINE = """
+stages:
+  toy:
+    cmd: python toy.py
+    deps: [toy.py]
+    params: [train]
+    outs: [model]
+    metrics:
+      - metrics/scores.json: {cache: false}
+"""
+
+
+def make_toy(folder: Path) -> Path:
+    folder.mkdir()
+    run(folder, "git", "init", "-q", "-b", "main")
+    run(folder, sys.executable, "-m", "dvc", "init", "-q")
+    shutil.copy(ROOT / "params.yaml", folder)
+    (folder / "toy.py").write_text(STAGE)
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / ".gitignore").write_text("/.dcgan\n/mlflow.db*\n/mlartifacts\n/model\n")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", "toy")
+    return folder
+
+
+def start(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen:
+    """`dcgan` with these arguments, in the background."""
+    command = [sys.executable, "-m", "dcgan.cli", *arguments]
+    source = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    everything = environment() | {"PYTHONPATH": source, "TOY_LOG": str(folder.with_suffix(".log"))} | variables
+    return subprocess.Popen(command, cwd=folder, env=everything, stdout=-1, stderr=-1, text=True)
+
+
+def dcgan(folder: Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr."""
+    process = start(folder, *arguments, **variables)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def log(folder: Path) -> list[list[str]]:
+    """(seed, start or end, time) of what the stages have done."""
+    path = folder.with_suffix(".log")
+    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
