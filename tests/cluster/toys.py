@@ -26,9 +26,12 @@ pathlib.Path("model").write_bytes(f"{train['seed']} {train['images']}".encode() 
 """
 PIPELINE = """
 stages:
+  download:
+    cmd: echo data > data
+    outs: [data]
   toy:
     cmd: python toy.py
-    deps: [toy.py]
+    deps: [toy.py, data]
     params: [train]
     outs: [model]
     metrics:
@@ -43,7 +46,7 @@ def make_toy(folder: Path) -> Path:
     shutil.copy(ROOT / "params.yaml", folder)
     (folder / "toy.py").write_text(STAGE)
     (folder / "dvc.yaml").write_text(PIPELINE)
-    (folder / ".gitignore").write_text("/.dcgan\n/mlflow.db*\n/mlartifacts\n/model\n")
+    (folder / ".gitignore").write_text("/.dcgan\n/mlflow.db*\n/mlartifacts\n/model\n/data\n")
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "-qm", "toy")
     return folder
@@ -60,7 +63,7 @@ def start(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen:
 def dcgan(folder: Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
     """Exit code, stdout and stderr."""
     process = start(folder, *arguments, **variables)
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=900)
     return process.returncode, out, err
 
 

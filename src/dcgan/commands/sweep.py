@@ -23,6 +23,7 @@ from dcgan.tracking.locations import store_uri
 from dcgan.tracking.names import NEVER, SEND_EVERY_VARIABLE, SWEEP_VARIABLE
 from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.sender import publishing
+from dcgan.tracking.sent import begin
 from dcgan.tracking.session import ending
 from dcgan.tracking.sweeps import core_seconds_per_image, start_or_resume_sweep
 
@@ -131,23 +132,38 @@ class Sweep:
         variables = {
             SWEEP_VARIABLE: run_log.id,
             SEND_EVERY_VARIABLE: NEVER,  # this process sends
-            "MLFLOW_TRACKING_URI": store_uri(root),
             **identity(),
         }
-        origin = Origin(str(Path.cwd()), self.commit, cache_folder())
-        return LocalSlots(origin, local_state(root) / "sweep", local_state(root), variables)
+        if self.address is None:
+            variables["MLFLOW_TRACKING_URI"] = store_uri(root)
+            origin = Origin(str(Path.cwd()), self.commit, cache_folder())
+            return LocalSlots(origin, local_state(root) / "sweep", local_state(root), variables)
+        from dcgan.cluster.on_ray import RayCluster
+
+        uri = store_uri(root)
+        origin = Origin(self.remote, self.commit, None)
+        return RayCluster(self.address, origin, local_state(root), variables, lambda run_log: begin(run_log, uri))
 
     def _store(self, experiment: Experiment, bundle: bytes) -> str:
         return score_at(store(bundle, self.commit, experiment.name, self.remote))
 
     def _estimate(self, missing: list[Experiment]) -> str:
-        slots = local_slots()
+        slots = self._slots()
         text = f"{len(missing)} run(s) to make, {min(slots, len(missing))} at once"
+        if not slots:
+            return f"{len(missing)} run(s) to make, as soon as the cluster has a node"
         per_image = core_seconds_per_image(root_folder())
         if not (missing and per_image):
             return text
         seconds = per_image * sum(load_params(settings=e.settings).train.images for e in missing)
         return f"{text}: roughly {duration(seconds / min(slots, len(missing)))}, {seconds / 3600:.2g} core-hours"
+
+    def _slots(self) -> int:
+        if self.address is None:
+            return local_slots()
+        from dcgan.cluster.on_ray import cluster_slots
+
+        return cluster_slots(self.address)
 
 
 def score_at(commit: str) -> str:
