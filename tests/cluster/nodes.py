@@ -8,8 +8,8 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clones import ROOT, environment
@@ -53,7 +53,7 @@ class Node:
         script = (
             "mount -t proc proc /proc; ip link set lo up; "
             f"while ! ip link show eth0 >/dev/null 2>&1; do sleep 0.05; done; ip addr add {self.address}/24 dev eth0; "
-            "ip link set eth0 up; exec \"$@\""
+            'ip link set eth0 up; exec "$@"'
         )
         command = [*RAY, f"--address={ADDRESS}", f"--node-ip-address={self.address}", "--num-cpus=1", *SMALL]
         isolated = ["unshare", "-n", "-p", "-m", "-f", "--kill-child", "bash", "-c", script, "node", *command]
@@ -145,9 +145,9 @@ def cluster(folder: Path, count: int) -> Iterator[Cluster]:
     made = Cluster(folder)
     try:
         made.start_head()
-        for _ in range(count):
+        for number in range(count):
             made.add_node()
-        made.wait_for_nodes(count)
+            made.wait_for_nodes(number + 1)
         yield made
     finally:
         made.close()

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from clones import ROOT, environment, run
@@ -63,7 +64,7 @@ def start(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen:
 def dcgan(folder: Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
     """Exit code, stdout and stderr."""
     process = start(folder, *arguments, **variables)
-    out, err = process.communicate(timeout=900)
+    out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
 
@@ -71,3 +72,27 @@ def log(folder: Path) -> list[list[str]]:
     """(seed, start or end, time) of what the stages have done."""
     path = folder.with_suffix(".log")
     return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def wait_for(condition, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def experiments(folder: Path) -> dict[str, str]:
+    """Names of the DVC experiments in a repository, and their commits."""
+    listed = run(folder, "git", "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").stdout.splitlines()
+    return {name.rpartition("/")[2]: commit for name, commit in (line.split() for line in listed) if "exec" not in name}
+
+
+def add_remotes(folder: Path) -> Path:
+    """A bare Git repository and a DVC remote beside the folder; returns the bare repository."""
+    bare, data = folder.with_suffix(".git"), folder.with_suffix(".data")
+    run(folder, "git", "init", "-q", "--bare", str(bare))
+    run(folder, "git", "remote", "add", "origin", str(bare))
+    run(folder, sys.executable, "-m", "dvc", "remote", "add", "-q", "-d", "shared", str(data))
+    run(folder, "git", "commit", "-qam", "a remote for data")
+    run(folder, "git", "push", "-q", "origin", "HEAD:main")
+    return bare

@@ -49,7 +49,8 @@ def experiments(kind: str, options: Sequence[str], commit: str) -> list[Experime
         key = hashlib.sha256("\n".join([commit, *sorted(settings)]).encode()).hexdigest()[:8]
         distinct = [text for text in settings if text.partition("=")[0] in varying] or list(settings)
         label = " ".join(text.rpartition(".")[2] if "." in text.partition("=")[0] else text for text in distinct)
-        found.append(Experiment(f"{kind}-{key}", label, settings))
+        seed = next((f"-seed-{text.partition('=')[2]}" for text in settings if ".seed=" in text), "")
+        found.append(Experiment(f"{kind}-{key}{seed}", label, settings))
     return found
 
 

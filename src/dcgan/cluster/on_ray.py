@@ -4,6 +4,7 @@ An attempt is a Ray task that reports to the driver while it runs. Ray tells whe
 then starts another one, from the copies it has. Ray's own retries would start from nothing.
 """
 
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from dcgan.cluster.mirror import Copies
 from dcgan.cluster.node import attempt
 from dcgan.support.errors import UserError
 
+CONNECT_S = 5.0
 RUN_MEMORY = 1_500_000_000  # bytes; as on one machine
 
 
@@ -96,6 +98,7 @@ def connect(address: str) -> Any:
         import ray
     except ModuleNotFoundError as error:
         raise UserError("--on needs Ray, which is not installed; install it: pip install -e '.[cluster]'") from error
+    _check_reachable(address)
     try:
         ray.init(address, log_to_driver=False, logging_level="error", ignore_reinit_error=True)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -104,6 +107,19 @@ def connect(address: str) -> Any:
             "out --on"
         ) from error
     return ray
+
+
+def _check_reachable(address: str) -> None:
+    """At once: Ray itself tries for a minute."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit()):
+        return  # "auto", say
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise UserError(
+            f"no Ray cluster answers at {address} ({error}); start one there (docs/cluster.md), or leave out --on"
+        ) from error
 
 
 def cluster_slots(address: str) -> int:

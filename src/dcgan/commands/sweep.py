@@ -98,7 +98,7 @@ class Sweep:
         return cls(kind, options, commit, found, address, remote)
 
     def finished(self) -> dict[Experiment, str]:
-        """Their commits."""
+        """Their commits, in the order of the experiments."""
         made = finished(self.commit, self.remote)
         return {experiment: made[experiment.name] for experiment in self.experiments if experiment.name in made}
 
