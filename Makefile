@@ -83,9 +83,10 @@ screenshots: .venv/ready  ## take the pictures of the page and of MLflow for the
 	python docs/screenshots.py
 
 LOCK = uv pip compile -q --generate-hashes --universal --python-version 3.11 pyproject.toml
-lock: .venv/ready  ## resolve requirements.txt and requirements-extras.txt from the ranges in pyproject.toml
+lock: .venv/ready  ## resolve requirements*.txt from the ranges in pyproject.toml
 	$(LOCK) --extra pipeline --extra datasets --extra dev -o requirements.txt
 	$(LOCK) --extra onnx --extra extras-test -c requirements.txt -o requirements-extras.txt
+	$(LOCK) --extra cluster -c requirements.txt -o requirements-cluster.txt
 
 format: .venv/ready  ## format and lint with ruff
 	ruff format .

@@ -64,7 +64,7 @@ def start(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen:
 def dcgan(folder: Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
     """Exit code, stdout and stderr."""
     process = start(folder, *arguments, **variables)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=400)
     return process.returncode, out, err
 
 

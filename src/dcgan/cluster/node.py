@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -31,6 +32,7 @@ class Report:
 def attempt(experiment: Experiment, origin: Origin, variables: Mapping[str, str], start: Changes) -> Iterator[Report]:
     """Make the experiment, going on from `start`; reports every few seconds, last with `Finished` or `Failed`."""
     os.environ.pop("OMP_NUM_THREADS", None)  # Ray sets it to 1; on one machine, it is not set
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # Ray's subreaper ignores it, and with it the exit status of commands
     folder = _new_folder()
     with hold(folder / "lock", "an experiment"):
         place = Place(folder / "attempt", folder / ".dcgan", folder / "log")
