@@ -57,20 +57,20 @@ def start(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen:
     """`dcgan` with these arguments, in the background."""
     command = [sys.executable, "-m", "dcgan.cli", *arguments]
     source = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    everything = environment() | {"PYTHONPATH": source, "TOY_LOG": str(folder.with_suffix(".log"))} | variables
+    everything = environment() | {"PYTHONPATH": source, "TOY_LOG": f"{folder}.log"} | variables
     return subprocess.Popen(command, cwd=folder, env=everything, stdout=-1, stderr=-1, text=True)
 
 
-def dcgan(folder: Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr."""
+def dcgan(folder: Path, *arguments: str, limit: float = 300, **variables: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr. `limit`: seconds."""
     process = start(folder, *arguments, **variables)
-    out, err = process.communicate(timeout=400)
+    out, err = process.communicate(timeout=limit)
     return process.returncode, out, err
 
 
 def log(folder: Path) -> list[list[str]]:
     """(seed, start or end, time) of what the stages have done."""
-    path = folder.with_suffix(".log")
+    path = Path(f"{folder}.log")
     return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
 

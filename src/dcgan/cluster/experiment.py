@@ -18,7 +18,8 @@ from dcgan.support.errors import UserError
 
 STAGE = re.compile(r"Running stage '(?P<stage>[^']+)'")
 PROGRESS = re.compile(r"(?P<percent>\d+) %\), (?P<rate>[\d,]+)/s")
-ERROR = re.compile(r"^(?:error|ERROR|fatal): (?P<reason>.+)", re.MULTILINE)
+OWN_ERROR = re.compile(r"^error: (.+)", re.MULTILINE)  # of a stage; says more than DVC's and Git's
+ERROR = re.compile(r"^(?:ERROR|fatal): (.+)", re.MULTILINE)
 TAIL_BYTES = 20_000  # of a log
 
 
@@ -124,7 +125,8 @@ class Making:
         while (code := self._command.poll()) is None:
             yield self.phase
         if code:
-            found = ERROR.findall(tail(self._place.log))
+            text = tail(self._place.log)
+            found = OWN_ERROR.findall(text) or ERROR.findall(text)
             reason = f": {found[-1].strip()}" if found else ""
             shown = " ".join(part for part in command if part not in DVC[:2])
             raise ExperimentFailed(f"`{shown}` ended with status {code}{reason}")

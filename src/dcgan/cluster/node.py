@@ -20,7 +20,6 @@ from dcgan.support.files import write_atomic
 from dcgan.support.lock import hold
 
 STEP_S = 0.2
-MIRROR_S = 5.0  # what a node has done since its last report is lost with it
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,10 @@ class Report:
     changes: Changes
 
 
-def attempt(experiment: Experiment, origin: Origin, variables: Mapping[str, str], start: Changes) -> Iterator[Report]:
-    """Make the experiment, going on from `start`; reports every few seconds, last with `Finished` or `Failed`."""
+def attempt(
+    experiment: Experiment, origin: Origin, variables: Mapping[str, str], start: Changes, every: float
+) -> Iterator[Report]:
+    """Make the experiment, going on from `start`; reports every so many seconds, last with `Finished` or `Failed`."""
     os.environ.pop("OMP_NUM_THREADS", None)  # Ray sets it to 1; on one machine, it is not set
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # Ray's subreaper ignores it, and with it the exit status of commands
     folder = _new_folder()
@@ -40,7 +41,7 @@ def attempt(experiment: Experiment, origin: Origin, variables: Mapping[str, str]
             write_atomic(place.state / name, content)
         making = Making(experiment, origin, place, variables)
         try:
-            yield from _reports(making, place)
+            yield from _reports(making, place, every)
         except ExperimentFailed as error:
             yield Report(
                 Failed(f"{error} on {socket.gethostname()}; its last output: {tail(place.log)[-2000:]}"), Changes({})
@@ -51,12 +52,12 @@ def attempt(experiment: Experiment, origin: Origin, variables: Mapping[str, str]
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _reports(making: Making, place: Place) -> Iterator[Report]:
+def _reports(making: Making, place: Place, every: float) -> Iterator[Report]:
     mirror, node = Mirror(place.state), socket.gethostname()
     text, due = "", 0.0
     while making.step():
         if time.monotonic() >= due or making.phase != text:
-            text, due = making.phase, time.monotonic() + MIRROR_S
+            text, due = making.phase, time.monotonic() + every
             yield Report(Progress(making.progress(), node), mirror.changes())
         time.sleep(STEP_S)
     yield Report(Finished(bundle_file(place).read_bytes()), mirror.changes())
