@@ -26,7 +26,7 @@ quick: .venv/ready  ## try a change of the code: a quarter of the training, roug
 test: .venv/ready  ## run the tests: about 3 minutes on 2 cores
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults and not extended"
 
-test-all: test .venv/extras  ## run the tests, and those that take long or need Chromium, npm or requirements-extras.txt
+test-all: test .venv/extras  ## run the tests, and those that take long or need Chromium, npm, or more packages
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "extended and not faults"
 
 test-faults: .venv/ready  ## run the long tests with kills, full disks and dead servers: most of an hour
@@ -99,6 +99,7 @@ format: .venv/ready  ## format and lint with ruff
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/extras: .venv/ready requirements-extras.txt
+.venv/extras: .venv/ready requirements-extras.txt requirements-cluster.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-extras.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-cluster.txt
 	@touch $@

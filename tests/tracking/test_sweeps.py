@@ -10,7 +10,7 @@ from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.sender import publishing
 from dcgan.tracking.sent import read_sent
 from dcgan.tracking.session import start_or_resume
-from dcgan.tracking.sweeps import core_seconds_per_image, start_or_resume_sweep
+from dcgan.tracking.sweeps import core_seconds_per_image, end_abandoned, start_or_resume_sweep
 
 OPTIONS = ["train.seed=1..2"]
 
@@ -55,6 +55,17 @@ def test_a_stage_that_must_never_send_only_writes_its_run_log(root, store, monke
     assert run_log.size() and not read_sent(run_log.folder, store.uri).size
     store.publish(run_log)
     assert find_run(store, run_log)
+
+
+def test_a_training_that_was_begun_anew_elsewhere_does_not_say_running_for_ever(root):
+    for name, experiment in (("lost", "a"), ("finished", "a"), ("of another sweep", "b")):
+        run_log = RunLog.create(root, name)
+        run_log.log_tags({"dcgan.sweep": "sweep-1", "dvc.exp_name": experiment})
+        if name == "finished":
+            run_log.finish("FINISHED")
+    end_abandoned(root, "sweep-1", ["a"])
+    status = {run_log.name: run_log.status for run_log in RunLog.all(root)}
+    assert status == {"lost": "KILLED", "finished": "FINISHED", "of another sweep": "RUNNING"}
 
 
 def test_the_time_of_a_run_comes_from_the_newest_one_that_has_scores(root, tmp_path, monkeypatch):

@@ -42,6 +42,9 @@ class Engine(Protocol):
     def events(self) -> list[tuple[Experiment, Event]]:
         """What has happened since the last call. After `Finished`, `Lost` or `Failed` an experiment is not running."""
 
+    def forget(self, experiment: Experiment) -> None:
+        """The result of a finished experiment is stored: nothing of it is needed any more."""
+
     def __enter__(self) -> "Engine": ...
 
     def __exit__(self, *_: object) -> None:

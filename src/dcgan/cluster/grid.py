@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from dcgan.support.errors import UserError
 
-MOST_EXPERIMENTS = 10_000
+MOST_EXPERIMENTS = 2_000
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 

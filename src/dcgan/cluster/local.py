@@ -59,6 +59,9 @@ class LocalSlots:
         _, place = self._running.pop(experiment)
         shutil.rmtree(place.folder.parent, ignore_errors=True)
 
+    def forget(self, experiment: Experiment) -> None:
+        (self._folder / f"{experiment.name}.log").unlink(missing_ok=True)
+
     def __enter__(self) -> "LocalSlots":
         return self
 

@@ -37,7 +37,6 @@ class RayCluster:
         needs = {"num_cpus": 1, "memory": RUN_MEMORY}
         self._attempt = self._ray.remote(**needs, max_retries=0, num_returns="streaming")(attempt)
         self._running: dict[Any, Experiment] = {}  # by the stream of its reports
-        self._finished: list[Experiment] = []
 
     def slots(self) -> int:
         """Ray queues them until a node has room."""
@@ -50,7 +49,6 @@ class RayCluster:
         self._running[stream] = experiment
 
     def events(self) -> list[tuple[Experiment, Event]]:
-        self._forget_finished()
         if not self._running:
             return []
         streams = list(self._running)
@@ -59,14 +57,10 @@ class RayCluster:
         for stream, (_, event) in zip(ready, found, strict=True):
             if isinstance(event, Finished | Failed | Lost):
                 del self._running[stream]
-        self._finished = [experiment for experiment, event in found if isinstance(event, Finished)]
         return found
 
-    def _forget_finished(self) -> None:
-        """Only now: the driver has stored what the last call returned."""
-        for experiment in self._finished:
-            self._copies.forget(experiment.name)
-        self._finished = []
+    def forget(self, experiment: Experiment) -> None:
+        self._copies.forget(experiment.name)
 
     def _event(self, stream: Any) -> Event:
         exceptions = self._ray.exceptions
@@ -87,7 +81,6 @@ class RayCluster:
     def __exit__(self, *_: object) -> None:
         for stream in self._running:
             self._ray.cancel(stream)
-        self._forget_finished()
         self._copies.close()
         self._ray.shutdown()
 

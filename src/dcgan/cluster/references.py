@@ -8,6 +8,8 @@ from pathlib import Path
 from dcgan.cluster.experiment import reference
 from dcgan.support.errors import UserError
 
+ENVIRONMENT = {**os.environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}  # asked for a password, it would wait unseen
+
 
 def finished(commit: str, remote: str | None) -> dict[str, str]:
     """Experiments that started from this commit: name -> their commit. In a remote, or in this repository."""
@@ -62,7 +64,7 @@ def identity() -> dict[str, str]:
 
 
 def _git(*arguments: str, otherwise: str = "look at its message, then run this again") -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, env=ENVIRONMENT)
     if done.returncode:
         reason = " ".join(done.stderr.split()) or f"status {done.returncode}"
         raise UserError(f"`git {arguments[0]}` failed ({reason}); {otherwise}")

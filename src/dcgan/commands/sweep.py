@@ -11,7 +11,7 @@ from dcgan.cluster.engine import Engine
 from dcgan.cluster.experiment import DVC, Origin
 from dcgan.cluster.grid import Experiment, experiments
 from dcgan.cluster.local import LocalSlots, local_slots
-from dcgan.cluster.references import finished, identity, remote_of_commit, store
+from dcgan.cluster.references import fetch_finished, finished, identity, remote_of_commit, store
 from dcgan.cluster.table import Table, duration
 from dcgan.gate.revisions import git, read_at, resolve
 from dcgan.params import load_params
@@ -25,7 +25,7 @@ from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.sender import publishing
 from dcgan.tracking.sent import begin
 from dcgan.tracking.session import ending
-from dcgan.tracking.sweeps import core_seconds_per_image, start_or_resume_sweep
+from dcgan.tracking.sweeps import core_seconds_per_image, end_abandoned, start_or_resume_sweep
 
 SCORE = "relative_fid"
 
@@ -99,6 +99,8 @@ class Sweep:
 
     def finished(self) -> dict[Experiment, str]:
         """Their commits, in the order of the experiments."""
+        if self.remote:
+            fetch_finished(self.commit, self.remote)
         made = finished(self.commit, self.remote)
         return {experiment: made[experiment.name] for experiment in self.experiments if experiment.name in made}
 
@@ -126,6 +128,7 @@ class Sweep:
                 run_log = start_or_resume_sweep(root, self.kind, self.commit, self.options)
                 with publishing(root), ending(run_log), self._engine(root, run_log) as engine:
                     run_all(missing, engine, self._store, table, stop)
+                    end_abandoned(root, run_log.id, (experiment.name for experiment in missing))
         return self.finished()
 
     def _engine(self, root: Path, run_log: RunLog) -> Engine:

@@ -1,10 +1,10 @@
 """A sweep is a run of its own, the parent of its trainings' runs in MLflow."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dcgan.tracking.description import log_description, log_resumption
+from dcgan.tracking.description import log_description, log_end, log_resumption
 from dcgan.tracking.names import SWEEP_TAG
 from dcgan.tracking.provenance import revision_tags
 from dcgan.tracking.run_log import RunLog
@@ -21,6 +21,16 @@ def start_or_resume_sweep(root: Path, kind: str, commit: str, options: Sequence[
     run_log.log_tags({SETTINGS_TAG: " ".join(options), **revision_tags(root)})
     log_description(run_log)
     return run_log
+
+
+def end_abandoned(root: Path, sweep_id: str, experiments: Iterable[str]) -> None:
+    """End the sweep's trainings of these finished experiments that say RUNNING: a machine was lost, and another kind
+    of machine could not go on from its checkpoint."""
+    finished = set(experiments)
+    for run_log in RunLog.all(root):
+        is_of_sweep = run_log.tags.get(SWEEP_TAG) == sweep_id and run_log.tags.get("dvc.exp_name") in finished
+        if is_of_sweep and run_log.status == "RUNNING":
+            log_end(run_log, "KILLED", "its machine was lost, and another kind of machine trained anew")
 
 
 def core_seconds_per_image(root: Path) -> float | None:
