@@ -27,7 +27,8 @@ VARIABLES = {
     "RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper": "true",
     "RAY_memory_usage_threshold": "0.99",
     "RAY_DISABLE_IMPORT_WARNING": "1",
-    "PYTHONPATH": str(ROOT / "src"),
+    "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")])),
+    "TOY_LOG": "/dev/null",
 }
 RAY = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
 SMALL = ["--object-store-memory=78643200"]

@@ -1,45 +1,58 @@
-"""Sweeps of the real pipeline on nodes that die, are cut off, or lose their driver. Needs root and Ray."""
+"""Sweeps on nodes that die, are cut off, or lose their driver. Needs root and Ray."""
 
-import signal
 import sqlite3
 import subprocess
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from clones import change_params, make_clone, run
 from cluster.nodes import ADDRESS, VARIABLES, Cluster, can_make_nodes, cluster
-from cluster.toys import add_remotes, dcgan, experiments, start, wait_for
+from cluster.toys import TRAINER, add_remotes, dcgan, experiments, make_toy, start, wait_for
 from faults import save_checkpoints_often
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(not can_make_nodes(), reason="needs root, unshare and Ray")]
 SWEEP = ("sweep", "-S", "train.seed=1..2")
-TRAINING = {"train": {"images": 32_000}}  # long enough for a checkpoint to be reported
+STEPS = ("-S", "train.images=150")  # of the toy, 0.2 s each
 LIMIT_S = 1800
 
 
+@dataclass(frozen=True)
+class Project:
+    folder: Path
+    command: tuple[str, ...]
+    locks: dict[str, str]  # dvc.lock, with the hashes of all outputs, of each experiment of a sweep on this machine
+    points: Counter
+
+
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, mnist_dir) -> Path:
-    folder = tmp_path_factory.mktemp("project") / "clone"
+def toy(tmp_path_factory) -> Project:
+    """Trains for half a minute, in steps that do nothing; all else is real."""
+    folder = make_toy(tmp_path_factory.mktemp("toy") / "clone", TRAINER)
+    return undisturbed(folder, (*SWEEP, *STEPS))
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory, mnist_dir) -> Project:
+    """This project's pipeline with small networks, long enough for a checkpoint to be reported."""
+    folder = tmp_path_factory.mktemp("pipeline") / "clone"
     folder.mkdir()
     make_clone(folder, mnist_dir)
-    change_params(folder, TRAINING)
+    change_params(folder, {"train": {"images": 32_000}})
     save_checkpoints_often(folder)
+    return undisturbed(folder, SWEEP)
+
+
+def undisturbed(folder: Path, command: tuple[str, ...]) -> Project:
     add_remotes(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def undisturbed(project) -> dict[str, str]:
-    """What a sweep on this machine makes: dvc.lock, with the hashes of all outputs, by experiment; points."""
-    copy = project.with_name("undisturbed")
-    subprocess.run(["cp", "-r", project, copy], check=True)
-    code, _, err = dcgan(copy, *SWEEP, limit=LIMIT_S)
+    copy = folder.with_name("undisturbed")
+    subprocess.run(["cp", "-r", folder, copy], check=True)
+    code, _, err = dcgan(copy, *command, limit=LIMIT_S, TOY_LOG=f"{folder}.log", PYTHONPATH=VARIABLES["PYTHONPATH"])
     assert code == 0, err
-    made = locks(copy)
-    assert len(made) == 2
-    return made | {"points": points(copy)}
+    assert len(locks(copy)) == 2
+    return Project(folder, command, locks(copy), points(copy))
 
 
 def locks(folder: Path) -> dict[str, str]:
@@ -66,11 +79,11 @@ def runs(folder: Path) -> list[tuple[str, str, bool]]:
         return sorted((name, status, bool(child)) for name, status, child in store.execute(query))
 
 
-def copy_of(project: Path, name: str) -> Path:
+def copy_of(project: Project, name: str) -> Path:
     """With remotes of its own: nothing is there yet."""
-    folder = project.parent / name / "clone"
+    folder = project.folder.parent / name / "clone"
     folder.parent.mkdir()
-    subprocess.run(["cp", "-r", project, folder], check=True)
+    subprocess.run(["cp", "-r", project.folder, folder], check=True)
     run(folder, "git", "remote", "remove", "origin")
     bare = folder.with_suffix(".git")
     run(folder, "git", "clone", "-q", "--bare", str(folder), str(bare))
@@ -78,26 +91,25 @@ def copy_of(project: Path, name: str) -> Path:
     return folder
 
 
-def start_until_both_train(folder: Path) -> subprocess.Popen:
+def start_until_both_train(project: Project, folder: Path) -> subprocess.Popen:
     """A sweep on the cluster, once the driver has a checkpoint of each training."""
-    process = start(folder, *SWEEP, "--on", ADDRESS, **VARIABLES)
-    wait_for(lambda: len(list(folder.glob(".dcgan/sweep/*/runs/*/checkpoint-*[1-9]*"))) >= 2, LIMIT_S)
+    process = start(folder, *project.command, "--on", ADDRESS, **VARIABLES)
+    wait_for(
+        lambda: len({path.parent for path in folder.glob(".dcgan/sweep/*/runs/*/checkpoint-*[1-9]*")}) == 2, LIMIT_S
+    )
     assert process.poll() is None
     return process
 
 
-def check(folder: Path, undisturbed: dict, started: float) -> None:
-    expected = {name: text for name, text in undisturbed.items() if name != "points"}
-    made = locks(folder)
-    found = points(folder)
-    lost, doubled = undisturbed["points"] - found, found - undisturbed["points"]
+def check(project: Project, folder: Path, started: float) -> None:
+    made, found, statuses = locks(folder), points(folder), runs(folder)
+    lost, doubled = project.points - found, found - project.points
     print(
-        f"{folder.parent.name}: {len(made)} runs in {time.monotonic() - started:.0f} s, "
+        f"{folder.parent.name}: {len(made)} runs in {time.monotonic() - started:.0f} s, {len(statuses)} MLflow runs, "
         f"{sum(found.values()):,} points, {sum(lost.values())} lost, {sum(doubled.values())} doubled"
     )
-    assert made == expected
+    assert made == project.locks
     assert not lost and not doubled
-    statuses = runs(folder)
     assert len(statuses) == 3 and {status for _, status, _ in statuses} == {"FINISHED"}
     assert sorted(child for _, _, child in statuses) == [False, True, True]
 
@@ -114,31 +126,32 @@ def nodes(tmp_path):
         yield made
 
 
-def test_a_node_is_killed_in_mid_training(project, undisturbed, nodes: Cluster):
+@pytest.mark.parametrize("kind", ["toy", "pipeline"])
+def test_a_node_is_killed_in_mid_training(kind, request, nodes: Cluster):
+    project = request.getfixturevalue(kind)
     folder, started = copy_of(project, "killed"), time.monotonic()
-    process = start_until_both_train(folder)
+    process = start_until_both_train(project, folder)
     nodes.nodes[0].kill()
     err = finish(process)
     assert err.count("lost (") == 1
-    check(folder, undisturbed, started)
-    assert list((folder / ".dcgan" / "sweep").glob("*.log")) == []
+    check(project, folder, started)
 
 
-def test_a_node_is_cut_off_in_mid_training_and_comes_back(project, undisturbed, nodes: Cluster):
-    folder, started = copy_of(project, "cut-off"), time.monotonic()
-    process = start_until_both_train(folder)
+def test_a_node_is_cut_off_in_mid_training_and_comes_back(toy, nodes: Cluster):
+    folder, started = copy_of(toy, "cut-off"), time.monotonic()
+    process = start_until_both_train(toy, folder)
     nodes.nodes[0].cut_off()
     wait_for(lambda: len(experiments(folder)) == 1, LIMIT_S)
     nodes.nodes[0].reconnect()
     finish(process)
-    check(folder, undisturbed, started)
+    check(toy, folder, started)
 
 
-def test_the_driver_is_killed_and_the_same_command_goes_on(project, undisturbed, nodes: Cluster):
-    folder, started = copy_of(project, "driver"), time.monotonic()
-    process = start_until_both_train(folder)
-    process.send_signal(signal.SIGKILL)
+def test_the_driver_is_killed_and_the_same_command_goes_on(toy, nodes: Cluster):
+    folder, started = copy_of(toy, "driver"), time.monotonic()
+    process = start_until_both_train(toy, folder)
+    process.kill()
     process.communicate(timeout=60)
-    code, _, err = dcgan(folder, *SWEEP, "--on", ADDRESS, limit=LIMIT_S, **VARIABLES)
+    code, _, err = dcgan(folder, *toy.command, "--on", ADDRESS, limit=LIMIT_S, **VARIABLES)
     assert code == 0, err
-    check(folder, undisturbed, started)
+    check(toy, folder, started)

@@ -25,6 +25,35 @@ metrics.mkdir(exist_ok=True)
 (metrics / "scores.json").write_text(json.dumps({"relative_fid": 2 + train["seed"] / 10}))
 pathlib.Path("model").write_bytes(f"{train['seed']} {train['images']}".encode() * 1000)
 """
+# Trains as the real stage does, as far as tracking and checkpoints go: the value of a step depends on all before it
+TRAINER = """
+import hashlib, json, os, pathlib, time, yaml
+from dcgan.support.files import write_atomic
+from dcgan.tracking.session import ending, start_or_resume
+train = yaml.safe_load(pathlib.Path("params.yaml").read_text())["train"]
+root = pathlib.Path(os.environ["DVC_ROOT"])
+folder = root / ".dcgan" / "runs" / f"toy-{train['seed']}"
+run_log = start_or_resume(root, folder / "run_log", "toy")
+run_log.log_tags({"dvc.exp_name": os.environ["DVC_EXP_NAME"]})
+step, value = 0, ""
+for checkpoint in sorted(folder.glob("checkpoint-*"))[-1:]:
+    step, value = json.loads(checkpoint.read_text())
+with open(os.environ["TOY_LOG"], "a") as log:
+    log.write(f"{train['seed']} start {step}\\n")
+with ending(run_log):
+    while step < train["images"]:
+        value = hashlib.sha256(f"{value} {train['seed']}".encode()).hexdigest()
+        step += 1
+        run_log.log_points({"train/loss_g": int(value[:8], 16) / 2**32}, step)
+        if step % 5 == 0:
+            run_log.sync()
+            write_atomic(folder / f"checkpoint-{step:09d}", json.dumps([step, value]).encode())
+        time.sleep(0.2)
+    run_log.log_points({"eval/relative_fid": step / 10}, 0)
+pathlib.Path("metrics").mkdir(exist_ok=True)
+pathlib.Path("metrics/scores.json").write_text(json.dumps({"relative_fid": step / 10}))
+pathlib.Path("model").write_text(value)
+"""
 PIPELINE = """
 stages:
   download:
@@ -40,12 +69,12 @@ stages:
 """
 
 
-def make_toy(folder: Path) -> Path:
+def make_toy(folder: Path, stage: str = STAGE) -> Path:
     folder.mkdir()
     run(folder, "git", "init", "-q", "-b", "main")
     run(folder, sys.executable, "-m", "dvc", "init", "-q")
     shutil.copy(ROOT / "params.yaml", folder)
-    (folder / "toy.py").write_text(STAGE)
+    (folder / "toy.py").write_text(stage)
     (folder / "dvc.yaml").write_text(PIPELINE)
     (folder / ".gitignore").write_text("/.dcgan\n/mlflow.db*\n/mlartifacts\n/model\n/data\n")
     run(folder, "git", "add", ".")
