@@ -73,7 +73,7 @@ class _Driver:
                 score = self._store(experiment, bundle)
                 self._engine.forget(experiment)
                 self._table.set(experiment, Row("done", score=score))
-            case Failed(reason):
+            case Failed(reason, _):
                 self._fail(experiment, reason)
             case Lost(reason):
                 self._lose(experiment, reason)

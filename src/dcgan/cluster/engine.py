@@ -27,6 +27,7 @@ class Lost:
 @dataclass(frozen=True)
 class Failed:
     reason: str
+    output: str = ""  # the last of it, if it is nowhere else
 
 
 Event = Progress | Finished | Lost | Failed

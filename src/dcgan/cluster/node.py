@@ -7,7 +7,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,8 @@ from dcgan.cluster.engine import Event, Failed, Finished, Progress
 from dcgan.cluster.experiment import ExperimentFailed, Making, Origin, Place, bundle_file, tail
 from dcgan.cluster.grid import Experiment
 from dcgan.cluster.mirror import Changes, Mirror
-from dcgan.support.errors import UserError
 from dcgan.support.files import write_atomic
-from dcgan.support.lock import hold
+from dcgan.support.lock import Lock, hold, is_held
 
 STEP_S = 0.2
 
@@ -34,8 +33,7 @@ def attempt(
     """Make the experiment, going on from `start`; reports every so many seconds, last with `Finished` or `Failed`."""
     os.environ.pop("OMP_NUM_THREADS", None)  # Ray sets it to 1; on one machine, it is not set
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # Ray's subreaper ignores it, and with it the exit status of commands
-    folder = _new_folder()
-    with hold(folder / "lock", "an experiment"):
+    with _own_folder() as folder:
         place = Place(folder / "attempt", folder / ".dcgan", folder / "log")
         for name, content in start.files.items():
             write_atomic(place.state / name, content)
@@ -43,13 +41,10 @@ def attempt(
         try:
             yield from _reports(making, place, every)
         except ExperimentFailed as error:
-            yield Report(
-                Failed(f"{error} on {socket.gethostname()}; its last output: {tail(place.log)[-2000:]}"), Changes({})
-            )
+            yield Report(Failed(f"{error} on {socket.gethostname()}", tail(place.log)), Changes({}))
         finally:
             making.request_stop()
             making.wait_for_stop()
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reports(making: Making, place: Place, every: float) -> Iterator[Report]:
@@ -63,11 +58,19 @@ def _reports(making: Making, place: Place, every: float) -> Iterator[Report]:
     yield Report(Finished(bundle_file(place).read_bytes()), mirror.changes())
 
 
-def _new_folder() -> Path:
-    """A folder of its own for each attempt; those that killed attempts have left here are removed."""
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """A folder for this attempt alone; those that killed attempts have left on this node are removed."""
     base = Path(tempfile.gettempdir()) / f"dcgan-{os.getuid()}"
     base.mkdir(mode=0o700, exist_ok=True)
-    for left in base.glob("run-*"):
-        with suppress(UserError), hold(left / "lock", "removing what is left of an experiment", wait=0):
-            shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix="run-", dir=base))
+    with hold(base / "lock", "beginning an experiment", wait=60):  # a folder is not locked yet when it is made
+        for left in base.glob("run-*"):
+            if not is_held(left / "lock"):
+                shutil.rmtree(left, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix="run-", dir=base))
+        lock = Lock(folder / "lock", "an experiment", wait=0)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.close()

@@ -15,6 +15,7 @@ from dcgan.cluster.grid import MOST_EXPERIMENTS, Experiment
 from dcgan.cluster.mirror import Copies
 from dcgan.cluster.node import attempt
 from dcgan.support.errors import UserError
+from dcgan.support.files import write_atomic
 
 CONNECT_S = 5.0
 REPORT_S = 2.0  # at least; what a node has done since its last report is lost with it
@@ -33,7 +34,8 @@ class RayCluster:
     ) -> None:
         self._ray = connect(address)
         self._origin, self._variables = origin, dict(variables)
-        self._copies = Copies(state, state / "sweep", on_run_log)
+        self._folder = state / "sweep"
+        self._copies = Copies(state, self._folder, on_run_log)
         needs = {"num_cpus": 1, "memory": RUN_MEMORY}
         self._attempt = self._ray.remote(**needs, max_retries=0, num_returns="streaming")(attempt)
         self._running: dict[Any, Experiment] = {}  # by the stream of its reports
@@ -61,6 +63,7 @@ class RayCluster:
 
     def forget(self, experiment: Experiment) -> None:
         self._copies.forget(experiment.name)
+        (self._folder / f"{experiment.name}.log").unlink(missing_ok=True)
 
     def _event(self, stream: Any) -> Event:
         exceptions = self._ray.exceptions
@@ -72,8 +75,16 @@ class RayCluster:
             return Failed(f"an error of its own: {_last_line(error)}")
         except exceptions.RayError as error:
             return Lost(f"{type(error).__name__}: {' '.join(str(error).split())[:150]}")
-        self._copies.apply(self._running[stream].name, report.changes)
+        experiment = self._running[stream]
+        self._copies.apply(experiment.name, report.changes)
+        if isinstance(report.event, Failed):
+            return self._with_output_stored(experiment, report.event)
         return report.event
+
+    def _with_output_stored(self, experiment: Experiment, failed: Failed) -> Failed:
+        path = self._folder / f"{experiment.name}.log"
+        write_atomic(path, failed.output.encode())
+        return Failed(f"{failed.reason}; its last output: {path}")
 
     def __enter__(self) -> "RayCluster":
         return self
