@@ -2,6 +2,7 @@
 
 import sqlite3
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -121,9 +122,10 @@ def finish(process: subprocess.Popen) -> str:
 
 
 @pytest.fixture
-def nodes(tmp_path):
-    with cluster(tmp_path, 2) as made:
-        yield made
+def nodes():
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:  # a socket's path has at most 107 bytes
+        with cluster(Path(folder), 2) as made:
+            yield made
 
 
 @pytest.mark.parametrize("kind", ["toy", "pipeline"])
