@@ -123,9 +123,9 @@ def finish(process: subprocess.Popen) -> str:
 
 @pytest.fixture
 def nodes():
-    with tempfile.TemporaryDirectory(prefix="ray") as folder:  # a socket's path has at most 107 bytes
-        with cluster(Path(folder), 2) as made:
-            yield made
+    # Not pytest's folder: a socket's path has at most 107 bytes
+    with tempfile.TemporaryDirectory(prefix="ray") as folder, cluster(Path(folder), 2) as made:
+        yield made
 
 
 @pytest.mark.parametrize("kind", ["toy", "pipeline"])
