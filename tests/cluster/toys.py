@@ -1,5 +1,6 @@
 """A repository with a pipeline of one quick stage, and `dcgan` commands run in it."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -67,6 +68,15 @@ stages:
     metrics:
       - metrics/scores.json: {cache: false}
 """
+
+
+def trained(seed: int, steps: int) -> tuple[str, list[float]]:
+    """The model that TRAINER makes, and its points."""
+    value, points = "", []
+    for _ in range(steps):
+        value = hashlib.sha256(f"{value} {seed}".encode()).hexdigest()
+        points.append(int(value[:8], 16) / 2**32)
+    return value, points
 
 
 def make_toy(folder: Path, stage: str = STAGE) -> Path:
