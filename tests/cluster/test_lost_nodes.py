@@ -13,7 +13,7 @@ import pytest
 import yaml
 from clones import change_params, make_clone, run
 from cluster.nodes import ADDRESS, VARIABLES, Cluster, can_make_nodes, cluster
-from cluster.toys import TRAINER, add_remotes, dcgan, experiments, make_toy, start, wait_for
+from cluster.toys import TRAINER, add_remotes, dcgan, experiments, make_toy, start, trained, wait_for
 from faults import save_checkpoints_often
 
 from dcgan.cluster import grid
