@@ -19,8 +19,8 @@ PORT = 6399
 ADDRESS = f"{NETWORK}.1:{PORT}"
 UP_S = 400
 VARIABLES = {
-    "RAY_health_check_period_ms": "500",
-    "RAY_health_check_failure_threshold": "10",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_failure_threshold": "30",  # on a busy machine, living nodes answer late
     "RAY_worker_niceness": "0",
     "RAY_raylet_start_wait_time_s": "100",
     "RAY_gcs_server_request_timeout_seconds": "60",
