@@ -26,10 +26,10 @@ quick: .venv/ready  ## try a change of the code: a quarter of the training, roug
 test: .venv/test  ## run the tests: about 3 minutes on 2 cores
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults and not extended"
 
-test-all: test .venv/extras .venv/team  ## run the tests, and those that take long or need Chromium, npm or requirements-extras.txt
+test-all: test .venv/extras .venv/cluster .venv/team  ## run the tests, and those that take long or need Chromium, npm, or more packages
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "extended and not faults"
 
-test-faults: .venv/test .venv/team  ## run the long tests with kills, full disks and dead servers: most of an hour
+test-faults: .venv/test .venv/cluster .venv/team  ## run the long tests with kills, full disks and dead servers: most of an hour
 	pytest -s -m faults
 
 team: .venv/team  ## start PostgreSQL, an S3 server and an MLflow server with users on this machine (docs/team.md)
@@ -91,6 +91,7 @@ lock: .venv/ready  ## resolve the locks, requirements*.txt, from the ranges in p
 	$(LOCK) --group test -c requirements.txt -o requirements-test.txt
 	$(LOCK) pyproject.toml --extra onnx --group extended-test -c requirements.txt -c requirements-test.txt -o requirements-extras.txt
 	$(LOCK) --group team -c requirements.txt -o requirements-team.txt
+	$(LOCK) pyproject.toml --extra cluster -c requirements.txt -o requirements-cluster.txt
 
 format: .venv/test  ## format and lint with ruff
 	ruff format .
@@ -107,10 +108,6 @@ format: .venv/test  ## format and lint with ruff
 	@$(BIN)/python install.py requirements-test.txt
 	@touch $@
 
-.venv/extras: .venv/test requirements-extras.txt
-	@$(BIN)/python install.py requirements-extras.txt
-	@touch $@
-
-.venv/team: .venv/ready requirements-team.txt
-	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-team.txt
+.venv/extras .venv/cluster .venv/team: .venv/%: .venv/test requirements-%.txt
+	@$(BIN)/python install.py requirements-$*.txt
 	@touch $@

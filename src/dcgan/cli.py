@@ -24,6 +24,7 @@ COMMANDS = {
     "ui": "open the comparison of runs in MLflow",
     "check": "compare metrics/evaluate.json with a baseline: exit 0 OK, 1 regression, 2 not comparable",
     "promote": "make this model the champion that MLflow serves, if `dcgan check` finds no regression",
+    "sweep": "make a run for every combination of settings: dcgan sweep -S train.seed=1..12",
     "baseline": "measure a new baseline over several seeds",
     "publish": "send run logs to MLflow, including those of stages that DVC restored from its cache",
     "clean": "show stale runs and old checkpoints, and remove them with --yes",

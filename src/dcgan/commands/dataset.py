@@ -2,6 +2,8 @@
 
 import argparse
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from dcgan.commands.generators import add_generator_option, chosen_generator, load_conditional_generator
@@ -38,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="balanced",
         help="equally many of each class (default), or as many as in MNIST's training set",
     )
+    parser.add_argument(
+        "--on",
+        metavar="ADDRESS",
+        help="of a Ray cluster that makes the digits, such as 10.0.0.1:6379 (docs/cluster.md); written here",
+    )
     add_generator_option(parser)
 
 
@@ -69,11 +76,18 @@ def run(args: argparse.Namespace) -> None:
     check_folder(args.output)
     with hold(args.output / LOCK, "dcgan dataset"), stop_requests() as stop:
         source = DigitSource(generator, args.seed, tuple(classes), args.mix)
-        build(args.output, asked, counts, source, WRITERS[args.format](args.output, counts), stop)
+        map_shards = _map_on(args.on) if args.on else None
+        build(args.output, asked, counts, source, WRITERS[args.format](args.output, counts), stop, map_shards)
         origin = Origin(_name(path), asked["generator"], _scores_of(path), machine)
         text = card(asked, counts, shards_of(counts)[0].name, origin)
         replace_file(args.output / "README.md", text.encode())
     print(args.output)
+
+
+def _map_on(address: str) -> Callable:
+    from dcgan.cluster.map_on_ray import map_on_cluster
+
+    return partial(map_on_cluster, address)
 
 
 def _check(args: argparse.Namespace) -> list[int]:
