@@ -6,19 +6,8 @@ import torch
 from features import normal
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_kid import kernel_mmd
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
 
 from dcgan.evaluation.metrics.fid_kid import KID_SUBSETS, fid, kid, kid_subset_size
-
-
-class Identity(torch.nn.Module):
-    """Passes features through torchmetrics, which would compute them from images."""
-
-    num_features = 32
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return features
 
 
 class TestFid:
@@ -52,13 +41,6 @@ class TestFid:
         statistics = [fid_features_to_statistics(features) for features in (a, b)]
         theirs = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
         assert fid(a, b) == pytest.approx(theirs, rel=1e-4)
-
-    def test_it_equals_torchmetrics_to_the_last_bit(self):
-        a, b = normal(500, 32), normal(500, 32, seed=1, scale=1.2) ** 2
-        theirs = FrechetInceptionDistance(feature=Identity()).set_dtype(torch.float64)
-        theirs.update(a, real=True)
-        theirs.update(b, real=False)
-        assert fid(a, b) == float(theirs.compute())
 
 
 def kid_by_hand(real: torch.Tensor, generated: torch.Tensor, *, seed: int, gamma: float) -> float:
@@ -96,16 +78,6 @@ class TestKid:
             polynomial = {"kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": gamma, "kid_kernel_poly_coef0": 1}
             theirs.append(kernel_mmd(*chosen, kid_kernel="poly", **polynomial))
         assert kid(a, b, seed=11, gamma=gamma) == pytest.approx(np.mean(theirs), rel=1e-4)
-
-    @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance`")
-    def test_it_equals_torchmetrics_to_the_last_bit(self):
-        a, b = normal(500, 32), normal(500, 32, seed=1, scale=1.2) ** 2
-        theirs = KernelInceptionDistance(feature=Identity(), subsets=KID_SUBSETS, subset_size=50, gamma=0.01)
-        theirs.set_dtype(torch.float64)
-        theirs.update(a, real=True)
-        theirs.update(b, real=False)
-        torch.manual_seed(11)
-        assert kid(a, b, seed=11, gamma=0.01) == float(theirs.compute()[0])
 
     def test_it_matches_the_closed_form_for_normal_distributions(self):
         """With t = x.y / 8 of normal x, y in 8 dimensions, E(t + 1)^3 = 1 + 3 E t^2: 1.375 for two standard normals,
