@@ -54,7 +54,7 @@ class Node:
         script = (
             "mount -t proc proc /proc; ip link set lo up; "
             f"while ! ip link show eth0 >/dev/null 2>&1; do sleep 0.05; done; ip addr add {self.address}/24 dev eth0; "
-            'ip link set eth0 up; exec "$@"'
+            'ip link set eth0 up; until "$@"; do sleep 1; done'
         )
         command = [*RAY, f"--address={ADDRESS}", f"--node-ip-address={self.address}", "--num-cpus=1", *SMALL]
         isolated = ["unshare", "-n", "-p", "-m", "-f", "--kill-child", "bash", "-c", script, "node", *command]
