@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -49,17 +50,23 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def start(folder: Path, processes: int) -> subprocess.Popen:
-    """torchrun with that many processes; its output goes to `log`."""
-    variables = {"PYTHONPATH": "src", "OMP_NUM_THREADS": "1", "DCGAN_PUBLISH_EVERY_S": "600"}
-    with open(folder / "log", "wb") as log:
-        return subprocess.Popen(
-            [*TORCHRUN, f"--nproc-per-node={processes}", "train_often.py"],
-            cwd=folder,
-            env=environment() | variables,
-            stdout=log,
-            stderr=log,
-        )
+@pytest.fixture
+def start() -> Iterator[Callable[[Path, int], subprocess.Popen]]:
+    """Start torchrun in a folder with so many processes; its output goes to `log`. Nothing outlives the test."""
+    started = []
+
+    def start_one(folder: Path, processes: int) -> subprocess.Popen:
+        variables = {"PYTHONPATH": "src", "OMP_NUM_THREADS": "1", "DCGAN_PUBLISH_EVERY_S": "600"}
+        with open(folder / "log", "wb") as log:
+            command = [*TORCHRUN, f"--nproc-per-node={processes}", "train_often.py"]
+            started.append(subprocess.Popen(command, cwd=folder, env=environment() | variables, stdout=log, stderr=log))
+        return started[-1]
+
+    yield start_one
+    for process in started:
+        if process.poll() is None:
+            process.terminate()  # and with it its processes
+            process.wait(60)
 
 
 def ranks(torchrun: subprocess.Popen) -> list[psutil.Process]:
@@ -85,7 +92,7 @@ def check_end(folder: Path, expected: dict[str, bytes]) -> None:
 
 @pytest.mark.extended
 @pytest.mark.parametrize("processes", [2, 4])
-def test_any_number_of_processes_gives_the_bytes_of_one(template, expected, tmp_path, processes):
+def test_any_number_of_processes_gives_the_bytes_of_one(start, template, expected, tmp_path, processes):
     folder = copy(template, tmp_path / "clone")
     assert start(folder, processes).wait(600) == 0, (folder / "log").read_text()
     check_end(folder, expected)
@@ -94,7 +101,7 @@ def test_any_number_of_processes_gives_the_bytes_of_one(template, expected, tmp_
 
 @pytest.mark.extended
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_process_that_dies_ends_all_and_another_number_goes_on(template, expected, tmp_path, victim):
+def test_a_process_that_dies_ends_all_and_another_number_goes_on(start, template, expected, tmp_path, victim):
     folder = copy(template, tmp_path / "clone")
     torchrun = start(folder, 2)
     wait_for(lambda: checkpoints(folder))
@@ -116,7 +123,7 @@ def test_a_process_that_dies_ends_all_and_another_number_goes_on(template, expec
 
 @pytest.mark.extended
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_processes_stop_with_torchrun_and_save_a_checkpoint(template, expected, tmp_path, number):
+def test_processes_stop_with_torchrun_and_save_a_checkpoint(start, template, expected, tmp_path, number):
     """Asked to stop, it asks them; killed, it leaves them, and they notice."""
     folder = copy(template, tmp_path / "clone")
     torchrun = start(folder, 2)
@@ -132,7 +139,7 @@ def test_processes_stop_with_torchrun_and_save_a_checkpoint(template, expected, 
 
 
 @pytest.mark.extended
-def test_processes_that_cannot_share_the_workers_evenly_are_refused_in_one_line(template, tmp_path):
+def test_processes_that_cannot_share_the_workers_evenly_are_refused_in_one_line(start, template, tmp_path):
     folder = copy(template, tmp_path / "clone")
     assert start(folder, 3).wait(120) == 1
     assert "torchrun started 3 processes, but train.workers is 4;" in (folder / "log").read_text()

@@ -11,6 +11,7 @@ Process 0 is the writer: it locks, logs and saves; the others follow (`follow_tr
 
 import hashlib
 import os
+import re
 import signal
 import threading
 import time
@@ -69,9 +70,9 @@ class OneProcess:
         """The results of all shards, in their order, from those of each process's own shards."""
         return results
 
-    def join(self, images: Tensor) -> Tensor:
-        """The images of all shards, (N, ...), from those of each process's own shards, (n, ...), of equal n."""
-        return images
+    def join(self, part: Tensor) -> Tensor:
+        """One tensor (N, ...) of all processes, in the order of the ranks, from a part (n, ...) of each, of equal n."""
+        return part
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process: the same answer in all of them."""
@@ -134,11 +135,11 @@ class TorchrunProcesses(OneProcess):
         like = results[0]
         return [_unflatten(row, like) for row in self.join(rows)]
 
-    def join(self, images: Tensor) -> Tensor:
-        images = images.contiguous()
-        everything = images.new_empty(self.size * len(images), *images.shape[1:])
+    def join(self, part: Tensor) -> Tensor:
+        part = part.contiguous()
+        everything = part.new_empty(self.size * len(part), *part.shape[1:])
         with _lost():  # as bytes: not every backend knows every type
-            dist.all_gather_into_tensor(everything.view(-1).view(torch.uint8), images.view(-1).view(torch.uint8))
+            dist.all_gather_into_tensor(everything.view(-1).view(torch.uint8), part.view(-1).view(torch.uint8))
         return everything
 
     def any(self, flag: bool) -> bool:
@@ -194,7 +195,9 @@ def _lost() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:150]
+        reason = re.sub(r"\[\S*\]\s*", "", " ".join(str(error).split())).split(". ")[
+            0
+        ]  # without source file and address
         raise ProcessLost(
             f"another process of this training has ended ({reason}); torchrun says which. The same command resumes "
             "from the last checkpoint"
