@@ -15,7 +15,7 @@ RUN apt-get update \
 USER 1000
 WORKDIR /home/dcgan/project
 
-# First what changes rarely: the packages, about 5 GB.
+# First what changes rarely: the packages, about 6 GB.
 COPY --chown=dcgan requirements.txt install.py ./
 # The last command makes `make` keep this environment, and yet install the project into it.
 RUN python -m venv .venv \

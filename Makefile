@@ -84,8 +84,7 @@ notebook: .venv/extras  ## run notebooks/tour.ipynb; notebooks/tour_run.ipynb is
 screenshots: .venv/test  ## take the pictures of the page and of MLflow for the docs; needs Chromium
 	python docs/screenshots.py
 
-# torch asks for Triton, a gigabyte, for `torch.compile` on a GPU, which nothing here uses
-LOCK = uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-package triton
+LOCK = uv pip compile -q --generate-hashes --universal --python-version 3.11
 lock: .venv/ready  ## resolve the locks, requirements*.txt, from the ranges in pyproject.toml
 	$(LOCK) pyproject.toml --extra pipeline --extra datasets --group install -o requirements.txt
 	$(LOCK) --group test -c requirements.txt -o requirements-test.txt

@@ -41,7 +41,7 @@ class InstallError(Exception):
 def main() -> None:
     lock = Path(sys.argv[1])
     count = len(re.findall(r"^[\w.-]+==", lock.read_text(), re.MULTILINE))
-    size = ": up to 3 GB to download, 5 GB on disk, a minute or two" if lock.resolve() == UV_LOCK else ""
+    size = ": up to 3 GB to download, 6 GB on disk, a minute or two" if lock.resolve() == UV_LOCK else ""
     print(f"installing {lock.name}, {count} packages, into {Path(sys.prefix).name}{size}", file=sys.stderr)
     started = time.monotonic()
     try:
