@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro quick long classic wheel page notebook test test-all test-faults ui experiments check check-small bench figures screenshots lock format
+.PHONY: help repro quick ready-made classic wheel page notebook test test-all test-faults ui experiments check check-small bench figures screenshots lock format
 
 help:  ## show this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,18 +56,14 @@ figures: .venv/ready  ## copy the pictures of the last run to docs/images
 	cp metrics/training/curves.png metrics/training/networks.png docs/images/
 	dcgan draw 2026 --seed 1 --generator src/dcgan/ready_made_generator.safetensors -o docs/images/year.png
 
-long: .venv/ready  ## train with a canvas, and replace the ready-made generator, rounded to float16: about 20 minutes
-	@dvc exp remove -q long 2>/dev/null || true
-	dvc exp run --temp --name long -S model.canvas=true
-	dvc get . models/generator.safetensors --rev long --force -o src/dcgan/ready_made_generator.safetensors
-	python -c "from dcgan.gan.model_files import load_network as load, save_network as save; from dcgan.paths import \
-		READY_MADE_GENERATOR as file; save(file, load(file, 'generator').half().float())"
-	dvc get . metrics/evaluate.json --rev long --force -o metrics/long_run.json
+ready-made: .venv/ready  ## make the generator of the last run, with its scores, the ready-made one; then `make page`
+	cp models/generator.safetensors src/dcgan/ready_made_generator.safetensors
+	cp metrics/evaluate.json metrics/ready_made.json
 
 classic: .venv/ready  ## train the DCGAN of the tutorials, as an experiment of that name: takes as long as `make repro`
 	@dvc exp remove -q classic 2>/dev/null || true
-	dvc exp run --temp --name classic -S model.discriminator_norm=batch -S model.minibatch_std=false -S train.r1_gamma=0 \
-		-S train.learning_rate=0.0002 -S train.beta1=0.5 -S train.beta2=0.999 -S train.decay_from=1 -S train.ema_half_life=0
+	dvc exp run --temp --name classic -S model.canvas=false -S model.discriminator_norm=batch -S model.minibatch_std=false \
+		-S train.r1_gamma=0 -S train.learning_rate=0.0002 -S train.beta1=0.5 -S train.beta2=0.999 -S train.decay_from=1 -S train.ema_half_life=0
 	@echo "next to the scores here: dcgan report --markdown classic"
 
 wheel: .venv/ready  ## build the package with the ready-made generator in dist/

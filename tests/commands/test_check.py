@@ -188,10 +188,10 @@ def test_scores_that_do_not_say_how_they_were_made_are_refused(repository, capsy
 
 
 def test_scores_of_another_training_in_the_same_folder_are_not_comparable(repository, capsys):
-    """A copy of the long run's scores beside those of the default."""
+    """A copy of a longer run's scores beside those of the default."""
     longer = write_run(repository.parent / "long", {"images": 3_000_000, "generator_width": 32})
-    longer.rename(repository / "metrics" / "long_run.json")
-    assert "images is 3000000 in metrics/long_run.json but 720000 in" in refused(capsys, "metrics/long_run.json")
+    longer.rename(repository / "metrics" / "longer.json")
+    assert "images is 3000000 in metrics/longer.json but 720000 in" in refused(capsys, "metrics/longer.json")
 
 
 def test_another_network_is_comparable(repository, capsys):

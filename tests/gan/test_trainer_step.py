@@ -8,7 +8,8 @@ from gan.test_trainer import make_trainer, same, weights_of
 from torch import Tensor
 
 from dcgan.gan.networks import Discriminator, Generator
-from dcgan.gan.trainer import Trainer, _Shard, variety
+from dcgan.gan.rendering import placement_loss
+from dcgan.gan.trainer import PLACEMENT_WEIGHT, Trainer, _Shard, variety
 
 SERIES = ("loss_d", "loss_g", "acc_real", "acc_fake", "r1")
 
@@ -19,7 +20,7 @@ def by_hand(
     """One step in float64, by plain autograd, from the papers: the networks before it, D after its own update.
 
     D minimizes -E log s(D(x)) - E log(1 - s(D(G(z)))) + weight * E |grad D(x)|^2, G minimizes -E log s(D(G(z))), with
-    s = sigmoid (Goodfellow et al. 2014, Mescheder et al. 2018).
+    s = sigmoid (Goodfellow et al. 2014, Mescheder et al. 2018), and with a canvas the placement loss too.
     Returns:
         the gradients of D and of G, and the series; means over the shards.
     """
@@ -27,14 +28,15 @@ def by_hand(
     gradients_d, gradients_g, series = [], [], []
     for shard in shards:
         images, clusters = shard.real.double().requires_grad_(), shard.clusters
-        fakes = generator.forward_clusters(shard.latents.double(), clusters)
+        fakes, boxes = generator.draw(shard.latents.double(), clusters)
         real, fake = discriminator(images, clusters), discriminator(fakes.detach(), clusters)
         (slope,) = torch.autograd.grad(real.sum(), images, create_graph=True)
         penalty = (slope**2).sum() / len(images)
         loss_d = -torch.log(torch.sigmoid(real)).mean() - torch.log(1 - torch.sigmoid(fake)).mean()
         loss_g = -torch.log(torch.sigmoid(updated(fakes, clusters))).mean()
         gradients_d.append(torch.autograd.grad(loss_d + weight * penalty, list(discriminator.parameters())))
-        gradients_g.append(torch.autograd.grad(loss_g, list(generator.parameters())))
+        placement = 0 if boxes is None else PLACEMENT_WEIGHT * placement_loss(boxes)
+        gradients_g.append(torch.autograd.grad(loss_g + placement, list(generator.parameters())))
         right = (real > 0).double().mean(), (fake < 0).double().mean()
         series.append(torch.stack([loss_d, loss_g, *right, penalty]).detach())
     means = torch.stack(series).mean(dim=0).tolist()
@@ -231,15 +233,15 @@ def test_the_calibrated_ema_generator_has_the_averaged_weights():
         trainer.step()
     finished = trainer.calibrated_ema_generator()
     assert not finished.training
-    assert same(weights_of(finished), weights_of(trainer.generator_ema))
-    assert not same(weights_of(finished), weights_of(trainer.generator))
+    assert same(weights_of(finished), weights_of(trainer.generator_ema.half().float()))
+    assert not same(weights_of(finished), weights_of(trainer.generator.half().float()))
 
 
 def test_without_averaging_the_calibrated_ema_generator_is_the_trained_one():
     trainer = make_trainer(ema_half_life=0.0)
     for _ in range(3):
         trainer.step()
-    assert same(weights_of(trainer.calibrated_ema_generator()), weights_of(trainer.generator))
+    assert same(weights_of(trainer.calibrated_ema_generator()), weights_of(trainer.generator.half().float()))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

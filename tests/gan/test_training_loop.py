@@ -16,7 +16,7 @@ from dcgan.tracking.run_log import RunLog
 
 @pytest.fixture(autouse=True)
 def checkpoint_after_every_step(monkeypatch):
-    monkeypatch.setattr("dcgan.gan.trainer.RECALIBRATION_IMAGES", 250)
+    monkeypatch.setattr("dcgan.gan.finished_generator.RECALIBRATION_IMAGES", 250)
     monkeypatch.setattr(training_loop, "CHECKPOINT_INTERVAL_S", 0.0)
     monkeypatch.setattr(training_loop, "CHECKPOINT_TIME_FRACTION", 1e9)
 

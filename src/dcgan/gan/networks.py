@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from dcgan.constants import CLASSES, STD_GROUP
-from dcgan.gan.rendering import Rendering
+from dcgan.gan.rendering import Rendering, bounding_boxes, ink
 
 # Makes this one weight learn 10x faster: Adam normalizes gradients, so a larger gradient alone would not.
 STD_GAIN = 10
@@ -71,6 +71,10 @@ class Generator(nn.Module):
 
     def forward_clusters(self, latents: Tensor, clusters: Tensor) -> Tensor:
         """Images of the given clusters, (N,); the first value of each latent is ignored."""
+        return self.draw(latents, clusters)[0]
+
+    def draw(self, latents: Tensor, clusters: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The same images, and the bounding boxes of the drawings on the canvas, (N, 4); None without a canvas."""
         x = torch.cat([latents[:, self.selectors :], one_hot(clusters, self.clusters).to(latents.dtype)], dim=1)
         # The dense layer writes height, width, channels: its view is channels-last without a copy.
         x = self.dense(x).view(-1, 4, 4, 8 * self.width).permute(0, 3, 1, 2)  # (N, 8w, 4, 4)
@@ -78,10 +82,12 @@ class Generator(nn.Module):
         x = self.up2(self.relu(self.norm2(x)))  # (N, w, 14, 14)
         x = self.up3(self.relu(self.norm3(x)))  # (N, w / 2 or 1, 28, 28)
         if not self.canvas:
-            return self.tanh(x)
+            return self.tanh(x), None
         logits = self.up4(self.relu(self.norm4(x)))  # (N, 1, 56, 56)
         with torch.autocast(logits.device.type, enabled=False):  # gray levels need more than bf16's 8 bits
-            return self.rendering(logits if logits.dtype == torch.float64 else logits.float(), latents[:, 1])
+            drawings = ink(logits if logits.dtype == torch.float64 else logits.float())
+            boxes = bounding_boxes(drawings)
+            return self.rendering(drawings, boxes, latents[:, 1]), boxes
 
     def set_cluster_frequencies(self, counts: Tensor) -> None:
         """Select each cluster within its class as often as `counts` (clusters,) says.

@@ -16,13 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from dcgan.gan.clusters import find_clusters
+from dcgan.gan.finished_generator import finished_generator
 from dcgan.gan.gradients import apply_gradients, average_gradients, match_layout
 from dcgan.gan.losses import discriminator_loss, generator_loss, r1_penalty
 from dcgan.gan.networks import Discriminator, Generator
+from dcgan.gan.rendering import placement_loss
 from dcgan.gan.rng import random_stream
 from dcgan.params import ModelParams, TrainParams
 
-RECALIBRATION_IMAGES = 2_000  # for the EMA generator's BatchNorm statistics; 0.3 s on one core
+# With 1, drawings still drifted to the edge of the canvas; with 10 they stay within three pixels of their place.
+PLACEMENT_WEIGHT = 10.0
 SERIES = ("loss_d", "loss_g", "acc_real", "acc_fake", "r1")  # means over the steps of a log window
 LAST_STEP_SERIES = ("grad_norm_d", "grad_norm_g", "variety")  # of the last step of a window
 
@@ -34,6 +37,7 @@ class _Shard:
     real: Tensor  # (n, 1, 28, 28) in [-1, 1]
     clusters: Tensor  # (n,), of the real images; the fakes are generated for the same ones
     latents: Tensor  # (n, latent_size)
+    boxes: Tensor | None = None  # of the fakes' drawings on the canvas, (n, 4), with their graph
     fake: Tensor | None = None  # (n, 1, 28, 28), with its graph: made for D's update and used again for G's
 
 
@@ -149,7 +153,7 @@ class Trainer:
     ) -> tuple[list[Tensor], Tensor]:
         """Gradients of the discriminator's loss, and (loss_d, acc_real, acc_fake, r1); stores the fakes in `shard`."""
         with self._autocast():
-            shard.fake = generator.forward_clusters(shard.latents, shard.clusters)
+            shard.fake, shard.boxes = generator.draw(shard.latents, shard.clusters)
             real, fake = _logits(discriminator, shard.real, shard.fake.detach(), shard.clusters)
         loss = discriminator_loss(real, fake)
         penalty = torch.zeros((), device=self.device)
@@ -171,7 +175,9 @@ class Trainer:
         with self._autocast():
             logits = discriminator(shard.fake, shard.clusters).float()
         loss = generator_loss(logits)
-        return list(torch.autograd.grad(loss, list(generator.parameters()))), loss.detach()
+        placement = 0.0 if shard.boxes is None else PLACEMENT_WEIGHT * placement_loss(shard.boxes)
+        objective = loss + placement
+        return list(torch.autograd.grad(objective, list(generator.parameters()))), loss.detach()
 
     def _set_learning_rate(self) -> None:
         elapsed = self.step_count / self.steps
@@ -218,23 +224,9 @@ class Trainer:
         return values
 
     def calibrated_ema_generator(self) -> Generator:
-        """A copy of the EMA generator, ready for use.
-
-        The EMA averages weights only, so the BatchNorm statistics are re-estimated from 2,000 generated images.
-        """
-        generator = copy.deepcopy(self.generator_ema)
-        norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # a plain mean over the batches
+        """A copy of the EMA generator, ready for use."""
         rng = random_stream(self.settings.seed, "recalibration", device=self.device)
-        generator.train()
-        with torch.no_grad():
-            for _ in range(RECALIBRATION_IMAGES // 250):
-                latents = torch.randn(250, generator.arguments["latent_size"], generator=rng, device=self.device)
-                chosen = torch.randint(len(self.labels), (250,), generator=rng, device=self.device)
-                generator(latents, self.labels[chosen])
-        return generator.eval()
+        return finished_generator(self.generator_ema, self.labels, rng)
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that a later step depends on, by name. No copies: save them before the next step."""
