@@ -1,9 +1,9 @@
 """Does generated data help a classifier that has few real digits?
 
-For each number of real digits a class and each seed, a generator like the ready-made one is trained
-on those digits alone and generates 30,000. Classifiers are then trained on the real digits only, and on real
-and generated ones half and half, each with and without random shifts by 2 pixels: all on 60,000 images, so none gets
-more steps, and all tested on MNIST's test set.
+For each number of real digits a class and each seed, a generator with the settings of params.yaml is trained on those
+digits alone and generates 30,000. Classifiers are then trained on the real digits only, and on real and generated ones
+half and half, each with and without random shifts by 2 pixels: all on 60,000 images, so none gets more steps, and all
+tested on MNIST's test set.
 
     python benchmarks/augmentation.py --seeds 1 2 3 --update docs/scores.md
 """
