@@ -1,9 +1,9 @@
 """Does generated data help a classifier that has few real digits?
 
-For each number of real digits a class and each seed, a generator like the ready-made one (`model.canvas: true`) is
-trained on those digits alone and generates 30,000. Classifiers are then trained on the real digits only, and on real
-and generated ones half and half, each with and without random shifts by 2 pixels: all on 60,000 images, so none gets
-more steps, and all tested on MNIST's test set.
+For each number of real digits a class and each seed, a generator with the settings of params.yaml is trained on those
+digits alone and generates 30,000. Classifiers are then trained on the real digits only, and on real and generated ones
+half and half, each with and without random shifts by 2 pixels: all on 60,000 images, so none gets more steps, and all
+tested on MNIST's test set.
 
     python benchmarks/augmentation.py --seeds 1 2 3 --update docs/scores.md
 """
@@ -52,13 +52,12 @@ def main() -> None:
         raise UserError(
             "model.conditional is false, but a classifier cannot learn from digits without labels; set it true"
         )
-    model = params.model.model_copy(update={"canvas": True})
     train, test = (Digits(*load_split(RAW_DATA, split)) for split in ("train", "test"))
     errors = np.empty((len(args.seeds), len(args.per_class), len(RECIPES), 2))
     for i, seed in enumerate(args.seeds):  # outermost: what is finished when it is stopped covers all numbers of digits
         settings = params.train.model_copy(update={"images": args.gan_images, "seed": seed, "workers": 1})
         for j, per_class in enumerate(args.per_class):
-            errors[i, j] = one_seed(real_digits(train, per_class, seed), test, model, settings)
+            errors[i, j] = one_seed(real_digits(train, per_class, seed), test, params.model, settings)
             print(f"seed {seed}, {per_class} a class: errors {errors[i, j].tolist()}", flush=True)
     text = table(args.per_class, errors, args.gan_images)
     if args.update:
