@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 
+import pytest
 import yaml
 from clones import ROOT, environment, run
 from cluster.toys import TRAINER, add_remotes, make_toy, trained
@@ -53,6 +54,7 @@ def points(root) -> Counter:
     return Counter((key, event["step"], value) for event in events for key, value in event["values"].items())
 
 
+@pytest.mark.extended
 def test_a_second_node_makes_the_same_bytes_and_logs_each_point_once(tmp_path, monkeypatch):
     folder = make_toy(tmp_path / "toy", TRAINER)
     bare = add_remotes(folder)

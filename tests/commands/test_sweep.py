@@ -26,6 +26,7 @@ def starts(toy) -> list[str]:
     return sorted(seed for seed, what, _ in log(toy) if what == "start")
 
 
+@pytest.mark.extended
 def test_a_failed_run_costs_only_itself_and_the_same_command_makes_it_alone(toy):
     switch(toy, "break-2").touch()
     code, _, err = dcgan(toy, *TWO)
