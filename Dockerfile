@@ -16,8 +16,11 @@ USER 1000
 WORKDIR /home/dcgan/project
 
 # First what changes rarely: the packages, about 6 GB.
-COPY --chown=dcgan requirements.txt ./
-RUN python -m venv .venv && .venv/bin/pip install --no-cache-dir --requirement requirements.txt
+COPY --chown=dcgan requirements.txt install.py ./
+# The last command makes `make` keep this environment, and yet install the project into it.
+RUN python -m venv .venv \
+    && UV_NO_CACHE=1 .venv/bin/python install.py requirements.txt \
+    && touch --date=@0 .venv/ready
 
 COPY --chown=dcgan . .
 RUN git config --global user.name dcgan \

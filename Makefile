@@ -1,10 +1,10 @@
-# Everything runs in .venv, which is created when it is first needed. Outside this folder, only the caches of pip, DVC
-# and matplotlib are written.
+# Everything runs in .venv, which is created when it is first needed. Outside this folder, only the caches of pip, uv,
+# DVC and matplotlib are written.
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro quick long classic wheel page test test-all test-faults ui experiments check check-small bench figures screenshots lock format
+.PHONY: help repro quick ready-made classic wheel page test test-all test-faults ui experiments check check-small bench figures screenshots lock format notebook team
 
 help:  ## show this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,20 +23,23 @@ quick: .venv/ready  ## try a change of the code: a quarter of the training, roug
 	@dvc exp show --no-pager --hide-workspace --drop '.*[./]|samples|Created'
 	@echo "These scores are rough, and comparable only with those of other quick runs: make quick NAME=after"
 
-test: .venv/ready  ## run the tests: about 3 minutes on 2 cores
+test: .venv/test  ## run the tests: about 3 minutes on 2 cores
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not faults and not extended"
 
-test-all: test .venv/extras  ## run the tests, and those that take long or need Chromium, npm or requirements-extras.txt
+test-all: test .venv/extras .venv/cluster .venv/team  ## run the tests, and those that take long or need Chromium, npm, or more packages
 	pytest -n 2 --dist loadfile --no-loadscope-reorder -m "extended and not faults"
 
-test-faults: .venv/ready  ## run the long tests with kills, full disks and dead servers: most of an hour
+test-faults: .venv/test .venv/cluster .venv/team  ## run the long tests with kills, full disks and dead servers: most of an hour
 	pytest -s -m faults
+
+team: .venv/team  ## start PostgreSQL, an S3 server and an MLflow server with users on this machine (docs/team.md)
+	@exec python deploy/team_store.py
 
 ui: .venv/ready  ## compare runs in MLflow
 	@dcgan ui
 
 experiments: .venv/ready  ## show DVC's experiments: scores, and the parameters that differ
-	@dvc exp show --no-pager --only-changed --drop '.*/|samples|Created'
+	@DVC_PAGER=cat dvc exp show --only-changed --drop '.*/|samples|precision|label_accuracy|Created'  # --no-pager hides what does not fit
 
 check: .venv/ready  ## compare the last scores with the baseline: exit 0 OK, 1 regression, 2 not comparable
 	@dcgan check
@@ -56,18 +59,14 @@ figures: .venv/ready  ## copy the pictures of the last run to docs/images
 	cp metrics/training/curves.png metrics/training/networks.png docs/images/
 	dcgan draw 2026 --seed 1 --generator src/dcgan/ready_made_generator.safetensors -o docs/images/year.png
 
-long: .venv/ready  ## train with a canvas, and replace the ready-made generator, rounded to float16: about 20 minutes
-	@dvc exp remove -q long 2>/dev/null || true
-	dvc exp run --temp --name long -S model.canvas=true
-	dvc get . models/generator.safetensors --rev long --force -o src/dcgan/ready_made_generator.safetensors
-	python -c "from dcgan.gan.model_files import load_network as load, save_network as save; from dcgan.paths import \
-		READY_MADE_GENERATOR as file; save(file, load(file, 'generator').half().float())"
-	dvc get . metrics/evaluate.json --rev long --force -o metrics/long_run.json
+ready-made: .venv/ready  ## make the generator of the last run, with its scores, the ready-made one; then `make page`
+	cp models/generator.safetensors src/dcgan/ready_made_generator.safetensors
+	cp metrics/evaluate.json metrics/ready_made.json
 
 classic: .venv/ready  ## train the DCGAN of the tutorials, as an experiment of that name: takes as long as `make repro`
 	@dvc exp remove -q classic 2>/dev/null || true
-	dvc exp run --temp --name classic -S model.discriminator_norm=batch -S model.minibatch_std=false -S train.r1_gamma=0 \
-		-S train.learning_rate=0.0002 -S train.beta1=0.5 -S train.beta2=0.999 -S train.decay_from=1 -S train.ema_half_life=0
+	dvc exp run --temp --name classic -S model.canvas=false -S model.discriminator_norm=batch -S model.minibatch_std=false \
+		-S train.r1_gamma=0 -S train.learning_rate=0.0002 -S train.beta1=0.5 -S train.beta2=0.999 -S train.decay_from=1 -S train.ema_half_life=0
 	@echo "next to the scores here: dcgan report --markdown classic"
 
 wheel: .venv/ready  ## build the package with the ready-made generator in dist/
@@ -79,25 +78,35 @@ page: .venv/ready  ## build page/index.html, which draws numbers in a browser wi
 	@dvc repro -q download
 	python page/build_page.py
 
-screenshots: .venv/ready  ## take the pictures of the page and of MLflow for the docs; needs Chromium
+notebook: .venv/extras  ## run notebooks/tour.ipynb; notebooks/tour_run.ipynb is the same with pictures
+	jupyter execute notebooks/tour.ipynb --output=tour_run.ipynb
+
+screenshots: .venv/test  ## take the pictures of the page and of MLflow for the docs; needs Chromium
 	python docs/screenshots.py
 
-LOCK = uv pip compile -q --generate-hashes --universal --python-version 3.11 pyproject.toml
-lock: .venv/ready  ## resolve requirements.txt and requirements-extras.txt from the ranges in pyproject.toml
-	$(LOCK) --extra pipeline --extra datasets --extra dev -o requirements.txt
-	$(LOCK) --extra onnx --extra extras-test -c requirements.txt -o requirements-extras.txt
+LOCK = uv pip compile -q --generate-hashes --universal --python-version 3.11
+lock: .venv/ready  ## resolve the locks, requirements*.txt, from the ranges in pyproject.toml
+	$(LOCK) pyproject.toml --extra pipeline --extra datasets --group install -o requirements.txt
+	$(LOCK) --group test -c requirements.txt -o requirements-test.txt
+	$(LOCK) pyproject.toml --extra onnx --group extended-test -c requirements.txt -c requirements-test.txt -o requirements-extras.txt
+	$(LOCK) --group team -c requirements.txt -o requirements-team.txt
+	$(LOCK) pyproject.toml --extra cluster -c requirements.txt -o requirements-cluster.txt
 
-format: .venv/ready  ## format and lint with ruff
+format: .venv/test  ## format and lint with ruff
 	ruff format .
 	ruff check --fix .
 
-.venv/ready: requirements.txt pyproject.toml
+.venv/ready: requirements.txt pyproject.toml install.py
 	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or newer is required, but $(PYTHON) is " + sys.version.split()[0] + "; choose another: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
-	test -e $@ && test -x $(BIN)/python || $(PYTHON) -m venv --clear .venv  # an interrupted installation starts over
-	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+	@test -e $@ && test -x $(BIN)/python || $(PYTHON) -m venv --clear .venv  # an interrupted installation starts over
+	@$(BIN)/python install.py requirements.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/extras: .venv/ready requirements-extras.txt
-	$(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements-extras.txt
+.venv/test: .venv/ready requirements-test.txt
+	@$(BIN)/python install.py requirements-test.txt
+	@touch $@
+
+.venv/extras .venv/cluster .venv/team: .venv/%: .venv/test requirements-%.txt
+	@$(BIN)/python install.py requirements-$*.txt
 	@touch $@

@@ -70,7 +70,7 @@ def check(generator: Generator, scores: dict) -> None:
         if scores["training"].get(name) != arguments[ours]:
             raise UserError(
                 f"the scores in {READY_MADE_SCORES} are of a generator with {name}: {scores['training'].get(name)}, "
-                f"but {READY_MADE_GENERATOR.name} has {arguments[ours]}; evaluate that one, or run `make long`"
+                f"but {READY_MADE_GENERATOR.name} has {arguments[ours]}; evaluate that one, then `make ready-made`"
             )
     if inexact := [name for name, value in weights(generator).items() if not value.equal(value.half().float())]:
         raise UserError(

@@ -8,6 +8,7 @@ from dcgan.data.mnist import write_idx
 from dcgan.images import digit_grid, grid, png
 from dcgan.params import load_params
 from dcgan.paths import GENERATOR, SAMPLE_GRID, SAMPLE_IMAGES, SAMPLE_LABELS, SAMPLE_WALK, root_folder
+from dcgan.stage_times import seconds_after_sampling
 from dcgan.support.errors import exit_on_user_error
 from dcgan.support.files import write_atomic
 from dcgan.support.progress import progress
@@ -32,7 +33,7 @@ def main() -> None:
     generator = load_network(GENERATOR, "generator")
     z = latents(settings.count, generator.arguments["latent_size"], settings.seed)
     labels = label_sequence(settings.count, settings.class_mix, settings.seed) if generator.conditional else None
-    with progress("sample", settings.count, "digits") as bar:
+    with progress("sample", settings.count, "digits", later_s=seconds_after_sampling(params)) as bar:
         images = generate(generator, z, labels, bar.update)
     walk = latent_walk(generator, settings.seed, WALK_STEPS)
     write_samples(images, None if labels is None else labels.to(torch.uint8).numpy(), walk)

@@ -92,7 +92,7 @@ class Faults:
     def prepare(cls, folder: Path, mnist: Path) -> "Faults":
         first = make_clone(folder / "first", mnist)
         change_params(first, BUDGET)
-        _save_checkpoints_often(first)
+        save_checkpoints_often(first)
         run(first, *REPRO, "download")
         run(first, *PUBLISH, PYTHONPATH="src")  # creates the store
         clones, lifetimes = {None: first}, {}
@@ -209,7 +209,7 @@ class Episode:
 # ---- clones ----
 
 
-def _save_checkpoints_often(clone: Path) -> None:
+def save_checkpoints_often(clone: Path) -> None:
     """Every 0.2 seconds instead of every 10, so that a short training has some to resume from."""
     path = clone / "src" / "dcgan" / "gan" / "training_loop.py"
     source = path.read_text()

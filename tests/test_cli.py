@@ -1,5 +1,6 @@
 """The `dcgan` command: its help, and how it finds the module of a command."""
 
+import argparse
 import importlib
 import pkgutil
 import subprocess
@@ -12,6 +13,7 @@ from clones import ROOT, run
 
 import dcgan.commands
 from dcgan.cli import COMMANDS, main
+from dcgan.commands.numbers import whole_number
 
 
 def output_of(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -49,6 +51,33 @@ def test_an_unknown_command_is_refused_with_the_known_ones(capsys):
     assert code == 2
     assert "invalid choice: 'drwa'" in error
     assert all(name in error for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["dataset", "-o", "d", "--count", "1e-1"],
+            "argument --count: '1e-1' is not a whole number, such as 60000 or 6e4",
+        ),
+        (["draw"], "the following arguments are required: digits"),
+        (["check", "--bseline"], "unrecognized arguments: --bseline"),
+    ],
+)
+def test_a_mistyped_command_line_is_one_line_and_the_help_is_named(capsys, arguments, message):
+    expected = f"error: {message}; `dcgan {arguments[0]} --help` shows what is allowed\n"
+    assert output_of(capsys, *arguments) == (2, "", expected)
+
+
+@pytest.mark.parametrize(("text", "number"), [("60000", 60_000), ("60_000", 60_000), ("6e4", 60_000), ("-1e0", -1)])
+def test_whole_numbers_may_have_an_exponent(text, number):
+    assert whole_number(text) == number and isinstance(whole_number(text), int)
+
+
+@pytest.mark.parametrize("text", ["", "many", "1.5", "1e-3", "1e400", "nan", "inf"])
+def test_anything_else_is_no_whole_number(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a whole number, such as"):
+        whole_number(text)
 
 
 def test_no_help_needs_torch_or_mlflow():

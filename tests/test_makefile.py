@@ -48,22 +48,38 @@ def test_make_alone_shows_every_target_and_starts_nothing(tmp_path):
 
 
 def test_every_locked_package_has_hashes_and_a_version():
-    """pip then refuses what the index did not serve when the versions were chosen."""
-    entries = re.split(r"\n(?=[a-z0-9])", (ROOT / "requirements.txt").read_text().split("\n", 2)[2])
-    assert len(entries) > 100
+    """What the index did not serve when the versions were chosen is then refused."""
+    locks = {path.name: locked(path) for path in ROOT.glob("requirements*.txt")}
+    parts = ("", "-test", "-extras", "-cluster", "-team")
+    assert set(locks) == {f"requirements{part}.txt" for part in parts}
+    entries = [entry for lock in locks.values() for entry in lock.values()]
     assert [
         entry.splitlines()[0] for entry in entries if not re.match(r"\S+==\S+ .*\\\n\s+--hash=sha256:", entry)
     ] == []
-    assert any(entry.startswith("setuptools==") for entry in entries), "builds the editable install, not isolated"
+    assert {"setuptools", "uv"} <= set(locks["requirements.txt"]), "they install the rest"
+
+
+def test_the_pipeline_installs_nothing_that_only_tests_need():
+    run, test, extras = (locked(ROOT / f"requirements{part}.txt") for part in ("", "-test", "-extras"))
+    assert {"torch", "dvc", "mlflow", "pyarrow"} <= set(run)
+    assert {"pytest", "ruff", "import-linter"} <= set(test) - set(run)
+    assert {"onnx", "onnxruntime", "datasets"} <= set(extras) - set(run) - set(test)
+
+
+def locked(path: Path) -> dict[str, str]:
+    """Package -> its entry in a lock."""
+    entries = re.split(r"\n(?=[a-z0-9])", path.read_text().split("\n", 2)[2])
+    return {entry.partition("==")[0]: entry for entry in entries}
 
 
 @pytest.fixture
 def project(tmp_path) -> Path:
-    """A project with this Makefile that needs setuptools only, as locked here."""
-    (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    """A project with this Makefile that needs setuptools and uv only, as locked here."""
+    for name in ("Makefile", "install.py"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     (tmp_path / "pyproject.toml").write_text(PROJECT)
-    locked = re.search(r"^setuptools==.*?(?=^\S)", (ROOT / "requirements.txt").read_text(), re.MULTILINE | re.DOTALL)
-    (tmp_path / "requirements.txt").write_text(locked[0])
+    entries = locked(ROOT / "requirements.txt")
+    (tmp_path / "requirements.txt").write_text("\n".join(entries[name] for name in ("setuptools", "uv")))
     return tmp_path
 
 
@@ -89,8 +105,8 @@ def assert_made(project: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     check = "import importlib.metadata as m, sys; print(sys.prefix, m.version('small'), m.version('setuptools'))"
     found = subprocess.run([project / ".venv/bin/python", "-c", check], capture_output=True, text=True)
-    locked = re.search(r"==(\S+)", (project / "requirements.txt").read_text())[1]
-    assert found.stdout.split() == [str(project / ".venv"), "1", locked]
+    setuptools = re.search(r"==(\S+)", (project / "requirements.txt").read_text())[1]
+    assert found.stdout.split() == [str(project / ".venv"), "1", setuptools]
 
 
 @pytest.mark.faults

@@ -24,6 +24,7 @@ COMMANDS = {
     "ui": "open the comparison of runs in MLflow",
     "check": "compare metrics/evaluate.json with a baseline: exit 0 OK, 1 regression, 2 not comparable",
     "promote": "make this model the champion that MLflow serves, if `dcgan check` finds no regression",
+    "sweep": "make a run for every combination of settings: dcgan sweep -S train.seed=1..12",
     "baseline": "measure a new baseline over several seeds",
     "publish": "send run logs to MLflow, including those of stages that DVC restored from its cache",
     "clean": "show stale runs and old checkpoints, and remove them with --yes",
@@ -50,6 +51,13 @@ def _explain_missing_package(command: str) -> Iterator[None]:
         ) from error
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the list of all options."""
+
+    def error(self, message: str) -> None:
+        raise UserError(f"{message}; `{self.prog} --help` shows what is allowed")
+
+
 class _Version(argparse.Action):
     """argparse's own action needs the version in advance; looking it up takes as long as all the rest."""
 
@@ -62,7 +70,7 @@ class _Version(argparse.Action):
 
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int | None:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="dcgan",
         description="Handwritten digits from a DCGAN.",
         epilog=_command_list() + "\n\n`dcgan COMMAND --help` lists the options of a command.",
@@ -78,7 +86,7 @@ def main(argv: list[str] | None = None) -> int | None:
 
 def _run(name: str, arguments: list[str]) -> int | None:
     module = importlib.import_module(f"dcgan.commands.{name.replace('-', '_')}")
-    command = argparse.ArgumentParser(prog=f"dcgan {name}", description=COMMANDS[name])
+    command = _Parser(prog=f"dcgan {name}", description=COMMANDS[name])
     module.add_arguments(command)
     args = command.parse_args(arguments)
     os.chdir(workspace())

@@ -39,5 +39,6 @@ GATE = GateSettings(
     # Below 1 in 100, because scores are not exactly normal over seeds and heavier tails fail more often.
     false_alarm_rate=0.009,
     ignored_suffixes=("_real",),  # the score of real data: a property of the measurement
+    titles={score.key: score.title for score in SCORES},
     libraries=("torch", "torchvision", "torchmetrics", "numpy", "scipy"),
 )

@@ -5,13 +5,14 @@ Nothing here imports torch, so that a mistake in params.yaml is reported at once
 
 import difflib
 import os
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from dcgan.constants import CLASSES, STD_GROUP
 from dcgan.support.errors import UserError
-from dcgan.support.files import read_yaml
+from dcgan.support.files import parse_yaml, read_yaml
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1)]
@@ -136,8 +137,11 @@ class Params(Section):
         return self
 
 
-def load_params(path: str | os.PathLike = "params.yaml") -> Params:
+def load_params(path: str | os.PathLike = "params.yaml", settings: Sequence[str] = ()) -> Params:
     """Read and check all of params.yaml.
+
+    Args:
+        settings: NAME=VALUE, as for `dvc exp run -S`: replace what the file has.
 
     Raises:
         UserError: missing, empty or unreadable file, unknown key (with the nearest known one), missing key, wrong type,
@@ -151,10 +155,23 @@ def load_params(path: str | os.PathLike = "params.yaml") -> Params:
             f"{path} is a {type(raw).__name__}, but must be the sections {', '.join(Params.model_fields)}; "
             "restore it: git checkout params.yaml"
         )
+    for setting in settings:
+        _apply(raw, setting)
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise UserError(f"{path}: {'; '.join(_explain(error.errors()))}") from error
+        where = f"{path} with {' '.join(settings)}" if settings else path
+        raise UserError(f"{where}: {'; '.join(_explain(error.errors()))}") from error
+
+
+def _apply(raw: dict, setting: str) -> None:
+    name, _, text = setting.partition("=")
+    *sections, key = name.split(".")
+    for section in sections:
+        raw = raw.setdefault(section, {})
+        if not isinstance(raw, dict):
+            raise UserError(f"-S {setting}: {section} is not a section of params.yaml; give SECTION.KEY=VALUE")
+    raw[key] = parse_yaml(text, f"-S {setting}")
 
 
 def _explain(problems: list[dict]) -> list[str]:

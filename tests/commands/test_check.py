@@ -54,7 +54,7 @@ def test_the_exit_code_of_the_real_command_is_the_verdict(repository, fid, code)
     answer = json.loads(done.stdout)
     assert answer["exit_code"] == code
     assert answer["scores"]["relative_fid"]["verdict"] == ("REGRESSION" if code else "same")
-    assert "| relative_fid | lower |" in done.stderr
+    assert "| relative FID | lower |" in done.stderr
 
 
 def test_a_closed_pipe_is_not_an_error(repository):
@@ -99,7 +99,7 @@ def test_closed_output_leaves_the_verdict(repository, fid, code):
 def test_a_job_summary_that_cannot_be_written_is_a_warning(repository, tmp_path, fid, code):
     write_run(repository / "metrics", relative_fid=fid)
     done = real_check(env=os.environ | {"GITHUB_STEP_SUMMARY": str(tmp_path)})
-    assert done.returncode == code and "| relative_fid |" in done.stdout
+    assert done.returncode == code and "| relative FID |" in done.stdout
     assert done.stderr == f"warning: cannot write the job summary {tmp_path} (GITHUB_STEP_SUMMARY): Is a directory\n"
 
 
@@ -129,12 +129,13 @@ def test_a_fine_run_shows_its_table_and_both_error_rates(repository, capsys):
         "seed 1",
         "8 seeds",
         "| recall | higher |",
-        "| kid_x1000 |",
+        "| KID x 1000 |",
         " % (at most 0.9 %), detection power ",
-        " % for relative_fid worse by 50 % (target: 90 %)",
+        " % for relative FID worse by 50 % (target: 90 %)",
     ):
         assert text in out
-    assert "fid_real" not in out  # a property of the extractor, not of the model
+    assert "of the committed run, which came with the clone" in out  # there is no report.html beside it
+    assert "fid_real" not in out and "FID real" not in out  # a property of the extractor, not of the model
     assert "torch 1.0 -> " in out  # versions are reported ...
     assert "Too few seeds" not in out
 
@@ -188,10 +189,10 @@ def test_scores_that_do_not_say_how_they_were_made_are_refused(repository, capsy
 
 
 def test_scores_of_another_training_in_the_same_folder_are_not_comparable(repository, capsys):
-    """A copy of the long run's scores beside those of the default."""
+    """A copy of a longer run's scores beside those of the default."""
     longer = write_run(repository.parent / "long", {"images": 3_000_000, "generator_width": 32})
-    longer.rename(repository / "metrics" / "long_run.json")
-    assert "images is 3000000 in metrics/long_run.json but 720000 in" in refused(capsys, "metrics/long_run.json")
+    longer.rename(repository / "metrics" / "longer.json")
+    assert "images is 3000000 in metrics/longer.json but 720000 in" in refused(capsys, "metrics/longer.json")
 
 
 def test_another_network_is_comparable(repository, capsys):
@@ -397,7 +398,7 @@ def test_the_job_summary_gets_the_table_or_the_reason(repository, tmp_path, monk
     check(capsys)
     refused(capsys, "--rev", "nowhere")
     text = summary.read_text()
-    assert text.startswith("before\n") and "| relative_fid | lower |" in text and "unknown revision nowhere" in text
+    assert text.startswith("before\n") and "| relative FID | lower |" in text and "unknown revision nowhere" in text
 
 
 def test_names_that_are_not_utf_8_are_escaped(repository, tmp_path):

@@ -41,7 +41,11 @@ def test_a_number_is_drawn_with_its_digits_side_by_side(folder):
     """As a user runs it."""
     command = [sys.executable, "-m", "dcgan.cli", "draw", "2026", "--seed", "7", "-o", "year.png"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "year.png\n", "")
+    assert (done.returncode, done.stdout) == (0, "year.png\n")
+    assert done.stderr.startswith(
+        "drawn by the generator trained here, models/generator.safetensors; the ready-made one: "
+    )
+    assert done.stderr.count("\n") == 1
     assert Image.open(folder / "year.png").size == (2 * 4 * 22, 2 * 28)
 
 

@@ -78,6 +78,21 @@ def test_the_ready_made_generator_is_exact_to_the_gray_level(tmp_path, monkeypat
 
 
 @pytest.mark.extended
+def test_its_rounding_errors_are_no_larger_than_those_of_pytorch(tmp_path, monkeypatch, capsys):
+    """Both round to float32 in their own order, so neither is the other's reference: the same network in float64 is."""
+    monkeypatch.chdir(tmp_path)
+    assert onnx(capsys, "--generator", READY_MADE_GENERATOR)[0] == 0
+    generator = load_network(READY_MADE_GENERATOR, "generator")
+    pytorch, found = drawn_by_both(generator, "generator.onnx", 108)
+    z, labels = latents(108, generator.arguments["latent_size"], 0), torch.arange(108) % 10
+    with torch.inference_mode():
+        exact = generator.double()(z.double(), labels).numpy()
+    errors = np.abs(found - exact)
+    assert errors.mean() < 1e-7 and errors.max() < 1e-4  # in [-1, 1], where a gray level is 8e-3
+    assert errors.mean() < 1.5 * np.abs(pytorch - exact).mean()
+
+
+@pytest.mark.extended
 def test_the_bytes_are_the_same_and_contain_no_local_path(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_network("models/generator.safetensors", make_generator(clusters_per_class=1))

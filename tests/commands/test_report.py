@@ -24,10 +24,23 @@ def write_scores(folder: Path, version: int, **others: float) -> None:
 def test_it_prints_the_scores_and_where_to_look(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_scores(tmp_path, PROTOCOL_VERSION)
+    for name in ("samples/grid.png", "metrics/report.html"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
     report.run(PLAIN)
     printed = capsys.readouterr().out
     assert "2.34" in printed and "1.00" in printed
     assert str(tmp_path / "samples/grid.png") in printed and "make ui" in printed
+    assert "committed" not in printed
+
+
+def test_in_a_fresh_clone_it_says_whose_scores_they_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_scores(tmp_path, PROTOCOL_VERSION)
+    report.run(PLAIN)
+    printed = capsys.readouterr().out
+    assert "2.34" in printed and "grid.png" not in printed
+    assert "scores of the committed run, which came with the clone" in printed
 
 
 def test_the_table_needs_no_scipy(tmp_path):

@@ -1,5 +1,6 @@
 """Reports of comparisons and baselines."""
 
+import dataclasses
 import json
 
 from gate.examples import SETTINGS, reference, run_with
@@ -38,6 +39,14 @@ def test_scores_that_every_candidate_has_are_reported():
     assert "once" not in text
 
 
+def test_people_read_titles():
+    titled = dataclasses.replace(SETTINGS, titles={"distance": "mean distance", "speed": "images/s"})
+    comparison = compare(titled, reference(), [run_with(20, speed=1.0)])
+    text = comparison_report(titled, comparison, power_of(titled, reference(), 1), {}).markdown()
+    assert cells(text, "mean distance") and cells(text, "images/s") and cells(text, "diversity")
+    assert "for mean distance worse by 50 %" in text
+
+
 def test_only_versions_that_differ_are_reported():
     baseline = reference()
     baseline.versions.update(numpy="1.0", scipy="2.0")
@@ -55,10 +64,11 @@ def test_the_error_rates_are_those_of_the_comparison():
     ) in text
 
 
-def test_too_few_seeds_are_reported_where_nothing_regressed():
+def test_too_few_seeds_are_reported_where_something_may_have_regressed():
     wide = reference()
     wide.values["distance"][:] = [2.4 * factor for factor in (0.7, 1.4, 0.8, 1.3, 0.9, 1.1, 1.0, 1.2)]
-    assert TOO_FEW_SEEDS in report(run_with(1), baseline=wide).markdown()
+    assert TOO_FEW_SEEDS in report(run_with(1, distance=4.0), baseline=wide).markdown()
+    assert TOO_FEW_SEEDS not in report(run_with(1), baseline=wide).markdown(), "it is not worse at all"
     assert TOO_FEW_SEEDS not in report(run_with(1, distance=48.0), baseline=wide).markdown()
     assert TOO_FEW_SEEDS not in report(run_with(1)).markdown()
 

@@ -18,6 +18,7 @@ NO_DEPENDENCY = {
     "paths.py": "where files are, not what is in them",
     "tracked_outputs.py": "what is logged, not what is computed",
     "tracking/": "logs what happened, does not affect the outputs",
+    "stage_times.py": "progress display only",
     "support/errors.py": "error messages only",
     "support/lock.py": "locking only",
     "support/package_index.py": "downloads what is then verified by hash",

@@ -2,13 +2,16 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from dcgan.support import progress as module
-from dcgan.support.progress import progress
+from dcgan.support.progress import progress, progress_together
 
 
 def test_log_file_gets_one_line_at_the_end_of_short_work(capfd):
@@ -48,22 +51,64 @@ def test_nothing_to_do_is_no_division_by_zero(capfd):
     assert "sample: 0/0 digits (0 %), 0/s" in capfd.readouterr().err
 
 
-def test_terminal_gets_a_bar():
+def test_the_time_left_is_that_of_the_whole_pipeline(capfd, monkeypatch):
+    monkeypatch.setattr(module, "PLAIN_LINE_EVERY_S", 0)
+    with progress("train", 10**9, "images", later_s=7200) as bar:
+        time.sleep(0.01)
+        bar.update(10**9 - 1)
+    line = capfd.readouterr().err.splitlines()[0]
+    assert line.endswith("/s, 2:00:00 left for the whole pipeline")
+
+
+def test_tasks_in_threads_share_one_line(capfd, monkeypatch):
+    monkeypatch.setattr(module, "PLAIN_LINE_EVERY_S", 0)
+
+    def task(cost: float) -> None:
+        with together.task(cost):
+            for _ in range(2):  # the second attempt of a task that has used its part up
+                with progress("a classifier", 10, "images") as bar:
+                    bar.update(5)
+                    bar.set_postfix_str("not shown")
+                    bar.update(5)
+
+    with progress_together("evaluate", 4) as together, ThreadPoolExecutor(2) as pool:
+        list(pool.map(task, [1, 3]))
+    lines = capfd.readouterr().err.splitlines()
+    assert all(re.fullmatch(r"evaluate: \d+ %(, [\d:]+ left)?", line) for line in lines), lines
+    assert lines[-1] == "evaluate: 100 %"
+    assert len({line.split(",")[0] for line in lines}) > 3
+
+
+def test_a_task_without_progress_counts_when_it_is_done(capfd, monkeypatch):
+    monkeypatch.setattr(module, "PLAIN_LINE_EVERY_S", 0)
+    with progress_together("evaluate", 4) as together:
+        with together.task(1):
+            pass
+        with progress("not a part", 10, "images") as bar:
+            bar.update(10)
+    lines = [line.split(",")[0] for line in capfd.readouterr().err.splitlines()]
+    assert lines[0] == "evaluate: 25 %"
+    assert lines[1] == "not a part: 10/10 images (100 %)"
+
+
+def test_terminal_gets_one_line_that_fits():
     code = (
-        "from dcgan.support.progress import progress\n"
-        "with progress('train', 20, 'images') as bar: bar.update(20); bar.set_postfix_str('loss 0.5')"
+        "import time; from dcgan.support.progress import progress\n"
+        "with progress('train', 20, 'images') as bar:\n"
+        "    bar.set_postfix_str('loss 0.5' + 100 * '.'); time.sleep(0.3); bar.update(10); bar.update(10)"
     )
     terminal, other_end = pty.openpty()
-    termios.tcsetwinsize(terminal, (24, 100))
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=other_end)
+    termios.tcsetwinsize(terminal, (24, 60))
+    clean = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=other_end, env=clean)
     os.close(other_end)
     shown = b""
     with open(terminal, "rb", buffering=0) as stream, suppress(OSError):  # EIO: the other end is closed
         while part := stream.read(1000):
             shown += part
-    shown = shown.decode()
+    drawn = shown.decode().split("\r\x1b[K")[1:]
     assert process.wait(60) == 0
-    assert "\r" in shown
-    assert "train: 100%" in shown
-    assert "20.0/20.0" in shown
-    assert "loss 0.5" in shown
+    assert drawn[0].startswith("train: 10/20 images (50 %), ")
+    assert drawn[-1].startswith("train: 20/20 images (100 %), ")
+    assert drawn[-1].endswith("\r\n")
+    assert all(len(line.strip()) < 60 for line in drawn)

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,26 @@ def test_the_job_summary_has_the_pictures_of_both_commits_below_the_scores(tmp_p
     assert [commit for commit, _ in found] == commits
     assert all((ROOT / path).is_file() for _, path in found)
     assert summary.read_text().startswith("### Scores\n\n")
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("target", ["HEAD", "nowhere"])
+def test_a_pull_request_gets_a_comment_with_verdict_and_scores(tmp_path, target):
+    """Also if the gate could not compare: the comment then has the reason."""
+    (tmp_path / "dcgan").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dcgan.cli "$@"\n')
+    (tmp_path / "dcgan").chmod(0o755)
+    script = step("The gate's table and the scores, as text for a comment")["run"]
+    script = script.replace(".venv/bin/dcgan", str(tmp_path / "dcgan")).replace("comment", str(tmp_path))
+    summary = tmp_path / "summary"
+    variables = {"TARGET": target, "GITHUB_STEP_SUMMARY": str(summary), "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run(["bash", "--noprofile", "--norc", "-ec", script], cwd=ROOT, env=os.environ | variables)
+    comment = (tmp_path / "gate.md").read_text()
+    if target == "HEAD":
+        assert comment.startswith("### Gate: ") and "| score | better | baseline | candidate |" in comment
+        assert "\n\n### Scores\n\n| score |" in comment
+    else:
+        assert comment.startswith("error: ") and "nowhere" in comment
+    assert not summary.exists()
 
 
 @pytest.mark.parametrize(

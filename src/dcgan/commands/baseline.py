@@ -1,16 +1,14 @@
 """`dcgan baseline`: train with several seeds as DVC experiments and write down how their scores spread."""
 
 import argparse
-import hashlib
-import os
-import subprocess
 import sys
 
+from dcgan.commands.numbers import whole_number
+from dcgan.commands.sweep import Sweep, add_address_option, check_committed
 from dcgan.gate.baseline import Baseline, build_baseline, reference_from_baseline
 from dcgan.gate.power import plan, powers_of
 from dcgan.gate.report import Report, Table, baseline_report, target_text
-from dcgan.gate.revisions import experiments, git, library_versions, read_run_at, resolve
-from dcgan.gate.runs import Run
+from dcgan.gate.revisions import library_versions, read_run_at
 from dcgan.gate_settings import GATE
 from dcgan.params import load_params
 from dcgan.paths import user_path
@@ -24,7 +22,7 @@ PLANNED_CANDIDATES = (1, 2, 3)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--seeds", type=int, metavar="N", help="train with the N seeds after train.seed")
+    action.add_argument("--seeds", type=whole_number, metavar="N", help="train with the N seeds after train.seed")
     action.add_argument("--plan", action="store_true", help="only print the detection power by number of seeds")
     parser.add_argument(
         "-S",
@@ -42,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"default: {GATE.baseline_file}",
     )
+    add_address_option(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -52,8 +51,8 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(
             f"--seeds is {args.seeds}, but must be at least {GATE.min_seeds}; `dcgan baseline --plan` helps to choose"
         )
-    _check_repository(str(args.output))
-    baseline = _measure(args.seeds, args.set_param, str(args.output))
+    check_committed(str(args.output))
+    baseline = _measure(args)
     write_json(args.output, baseline.model_dump())
     _print(baseline_report(GATE, baseline))
 
@@ -72,75 +71,18 @@ def _plan_report() -> Report:
         f"By the spread of {GATE.target.score} over seeds (std / mean). "
         f"False-alarm rate: at most {100 * GATE.false_alarm_rate:.2g} %, with any number of seeds."
     )
-    return Report(f"Detection power for {target_text(GATE.target)}", [explanation, Table(header, rows)])
+    return Report(f"Detection power for {target_text(GATE)}", [explanation, Table(header, rows)])
 
 
-def _measure(count: int, changes: list[str], label: str) -> Baseline:
+def _measure(args: argparse.Namespace) -> Baseline:
     first = load_params().train.seed + 1  # train.seed itself remains for the candidate
-    revision = resolve("HEAD")
-    runs = [_run_of_seed(seed, changes, revision) for seed in range(first, first + count)]
-    baseline = build_baseline(GATE, runs, revision, changes, library_versions(GATE))
-    power = powers_of(GATE, reference_from_baseline(GATE, baseline, label))
+    changes = args.set_param
+    sweep = Sweep.of("baseline", [f"train.seed={first}..{first + args.seeds - 1}", *changes], args.on)
+    if len(sweep.experiments) != args.seeds:
+        raise UserError(
+            f"-S {' '.join(changes)}: a baseline has one value for each setting; `dcgan sweep` tries several"
+        )
+    runs = [read_run_at(GATE, experiment.name, commit) for experiment, commit in sweep.run().items()]
+    baseline = build_baseline(GATE, runs, sweep.commit, changes, library_versions(GATE))
+    power = powers_of(GATE, reference_from_baseline(GATE, baseline, str(args.output)))
     return baseline.model_copy(update={"power": power})
-
-
-def _check_repository(output: str) -> None:
-    """Refuse uncommitted changes: the commit that a baseline names must be what was measured."""
-    status = git("status", "--porcelain", "--", ".", f":(exclude){output}")
-    if status.returncode:
-        raise UserError(f"cannot measure a baseline outside a Git repository: {' '.join(status.stderr.split())}")
-    if status.stdout:
-        changed = ", ".join(line[3:] for line in status.stdout.splitlines()[:5])
-        raise UserError(f"uncommitted changes ({changed}): a baseline belongs to a commit; commit them first")
-
-
-def _run_of_seed(seed: int, changes: list[str], revision: str) -> Run:
-    """The run of a seed at this revision: the experiment of an earlier attempt, or a new one.
-
-    A new one runs in a temporary folder (--temp), so the workspace is not touched.
-    """
-    name = _experiment_name(seed, changes, revision)
-    if name not in experiments():
-        print(f"seed {seed}: running experiment {name}", file=sys.stderr, flush=True)
-        options = [option for change in (f"train.seed={seed}", *changes) for option in ("-S", change)]
-        _dvc("exp", "run", "--temp", "--name", name, *options)
-    commit = experiments().get(name)
-    if commit is None:
-        raise UserError(f"seed {seed}: DVC made no experiment {name}; see its output above, then run this again")
-    run = read_run_at(GATE, name, commit)
-    if run.seed != seed:
-        raise UserError(
-            f"experiment {name} was trained with seed {run.seed}, not {seed}; remove it: dvc exp remove {name}"
-        )
-    return run
-
-
-def _experiment_name(seed: int, changes: list[str], revision: str) -> str:
-    """The same name for the same work, so that a second call finds what the first one finished."""
-    key = hashlib.sha256("\n".join([revision, *sorted(changes)]).encode()).hexdigest()[:8]
-    return f"baseline-{key}-seed-{seed}"
-
-
-def _identity() -> dict[str, str]:
-    """A Git identity where the user has none: DVC commits experiments, which fails without one."""
-    if all(git("config", key).returncode == 0 for key in ("user.name", "user.email")):
-        return {}
-    keys = [f"GIT_{role}_{part}" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")]
-    return dict.fromkeys(keys, "dcgan-baseline")
-
-
-def _dvc(*arguments: str) -> None:
-    # stages call `python`: put this one first on PATH, even if its virtual environment is not activated
-    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
-    environment = {**_identity(), **os.environ, "PATH": path}
-    process = subprocess.Popen([sys.executable, "-m", "dvc", *arguments], stdout=sys.stderr, env=environment)
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        process.wait()  # DVC gets the same signal and stops its stage cleanly
-        raise UserError("interrupted; run the same command again to continue with the unfinished seeds") from None
-    if code:
-        raise UserError(
-            f"`dvc {' '.join(arguments)}` ended with status {code}, see its output above; "
-            "run the same command again to continue with the unfinished seeds"
-        )

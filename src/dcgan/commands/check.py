@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TextIO
 
+from dcgan.commands.committed_run import committed_run_note
 from dcgan.gate.compare import Comparison, compare
 from dcgan.gate.power import power_of
 from dcgan.gate.report import comparison_json, comparison_report
@@ -78,7 +79,10 @@ def _report(comparison: Comparison, as_json: bool) -> None:
     report = comparison_report(GATE, comparison, power, library_versions(GATE))
     _append_to_summary(report.markdown())
     stream = sys.stderr if as_json else sys.stdout
-    _print(report.text() if stream and stream.isatty() else report.markdown(), stream)
+    text = report.text() if stream and stream.isatty() else report.markdown()
+    if str(GATE.scores_file) in [run.source for run in comparison.candidates] and (note := committed_run_note()):
+        text += f"\n\n{note}"
+    _print(text, stream)
     if as_json:
         _print(json.dumps(comparison_json(comparison, power), indent=2, allow_nan=False), sys.stdout)
 

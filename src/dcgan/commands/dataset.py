@@ -2,9 +2,12 @@
 
 import argparse
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from dcgan.commands.generators import add_generator_option, chosen_generator, load_conditional_generator
+from dcgan.commands.numbers import whole_number
 from dcgan.constants import CLASSES
 from dcgan.paths import GENERATOR, READY_MADE_GENERATOR, READY_MADE_SCORES, SCORES_FILE, user_path
 from dcgan.support.errors import UserError
@@ -17,18 +20,30 @@ FORMATS = ("idx", "npz", "parquet", "png")  # the modules that write them need t
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=user_path, required=True, help="folder: new, empty, or to be continued")
-    parser.add_argument("--count", type=int, default=60_000, help="digits to train on (default: 60000)")
-    parser.add_argument("--test-count", type=int, default=10_000, help="digits of a test split (default: 10000)")
-    parser.add_argument("--format", choices=FORMATS, default="idx", help="idx: MNIST's own files (default)")
-    parser.add_argument("--seed", type=int, default=0, help="selects the handwriting (default: 0)")
+    parser.add_argument("--count", type=whole_number, default=60_000, help="digits to train on (default: 60000)")
     parser.add_argument(
-        "--classes", type=int, nargs="+", metavar="DIGIT", default=range(CLASSES), help="digits to draw (default: all)"
+        "--test-count", type=whole_number, default=10_000, help="digits of a test split (default: 10000)"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="idx", help="idx: MNIST's own files (default)")
+    parser.add_argument("--seed", type=whole_number, default=0, help="selects the handwriting (default: 0)")
+    parser.add_argument(
+        "--classes",
+        type=whole_number,
+        nargs="+",
+        metavar="DIGIT",
+        default=range(CLASSES),
+        help="digits to draw (default: all)",
     )
     parser.add_argument(
         "--mix",
         choices=("balanced", "mnist"),
         default="balanced",
         help="equally many of each class (default), or as many as in MNIST's training set",
+    )
+    parser.add_argument(
+        "--on",
+        metavar="ADDRESS",
+        help="of a Ray cluster that makes the digits, such as 10.0.0.1:6379 (docs/cluster.md); written here",
     )
     add_generator_option(parser)
 
@@ -61,11 +76,18 @@ def run(args: argparse.Namespace) -> None:
     check_folder(args.output)
     with hold(args.output / LOCK, "dcgan dataset"), stop_requests() as stop:
         source = DigitSource(generator, args.seed, tuple(classes), args.mix)
-        build(args.output, asked, counts, source, WRITERS[args.format](args.output, counts), stop)
+        map_shards = _map_on(args.on) if args.on else None
+        build(args.output, asked, counts, source, WRITERS[args.format](args.output, counts), stop, map_shards)
         origin = Origin(_name(path), asked["generator"], _scores_of(path), machine)
         text = card(asked, counts, shards_of(counts)[0].name, origin)
         replace_file(args.output / "README.md", text.encode())
     print(args.output)
+
+
+def _map_on(address: str) -> Callable:
+    from dcgan.cluster.map_on_ray import map_on_cluster
+
+    return partial(map_on_cluster, address)
 
 
 def _check(args: argparse.Namespace) -> list[int]:

@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 
 from dcgan.commands.generators import add_generator_option, chosen_generator, load_conditional_generator
+from dcgan.commands.numbers import whole_number
 from dcgan.images import grid, png
-from dcgan.paths import user_path
-from dcgan.support.errors import UserError
+from dcgan.paths import GENERATOR, READY_MADE_GENERATOR, user_path
+from dcgan.support.errors import UserError, print_to_stderr
 from dcgan.support.files import write_atomic
 
 MOST_DIGITS = 100_000
@@ -22,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="0",
         help="selects the handwriting; one for each digit, as in 7,7,12,7, draws single digits again (default: 0)",
     )
-    parser.add_argument("--count", type=int, default=1, help="number of lines, each with all the digits (default: 1)")
+    parser.add_argument(
+        "--count", type=whole_number, default=1, help="number of lines, each with all the digits (default: 1)"
+    )
     parser.add_argument("--grid", action="store_true", help="draw lines between the digits")
     add_generator_option(parser)
 
@@ -31,7 +34,8 @@ def run(args: argparse.Namespace) -> None:
     _check_digits(args.digits, args.count)
     seeds = _parse_seeds(args.seed, len(args.digits))
     _check_output(args.output)
-    generator = load_conditional_generator(chosen_generator(args))
+    file = chosen_generator(args)
+    generator = load_conditional_generator(file)
     from dcgan.serving.drawing import draw, lines
 
     images = draw(generator, args.digits * args.count, seeds * args.count)
@@ -39,6 +43,10 @@ def run(args: argparse.Namespace) -> None:
     picture = grid(images, columns) if args.grid else lines(images, columns)
     write_atomic(args.output, png(picture))
     print(args.output)
+    if file == GENERATOR and not args.generator:
+        print_to_stderr(
+            f"drawn by the generator trained here, {GENERATOR}; the ready-made one: --generator {READY_MADE_GENERATOR}"
+        )
 
 
 def _check_digits(digits: str, count: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dcgan.paths import root_folder
 from dcgan.support.errors import UserError
 from dcgan.tracked_outputs import PIPELINE
-from dcgan.tracking.locations import redact_password, store_uri, summarize_error
+from dcgan.tracking.locations import redact_password, refusal, store_uri, summarize_error
 from dcgan.tracking.restored import log_restored
 from dcgan.tracking.run_log import RunLog, damaged_run_logs
 
@@ -94,7 +94,8 @@ def explained(uri: str) -> Iterator[None]:
     try:
         yield
     except STORE_ERRORS as error:
+        remedy = "then" if refusal(error) else "start it, or set MLFLOW_TRACKING_URI to another one, then"
         raise UserError(
-            f"cannot use the store {redact_password(uri)} ({summarize_error(error)}); start it, or set "
-            "MLFLOW_TRACKING_URI to another one, then run this again: it continues where it stopped"
+            f"cannot use the store {redact_password(uri)} ({summarize_error(error)}); {remedy} run this again: it "
+            "continues where it stopped"
         ) from error

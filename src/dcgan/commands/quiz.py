@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dcgan.commands.numbers import whole_number
 from dcgan.data.mnist import load_split, read_idx
 from dcgan.evaluation.quiz import make_quiz, parse_answers, quiz_key, quiz_page, result
 from dcgan.paths import QUIZ, RAW_DATA, SAMPLE_IMAGES, SAMPLE_LABELS, user_path
@@ -17,7 +18,9 @@ LARGEST_SEED = 2**31 - 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, help="selects the pairs and their sides (default: another one each time)")
+    parser.add_argument(
+        "--seed", type=whole_number, help="selects the pairs and their sides (default: another one each time)"
+    )
     parser.add_argument("-o", "--output", type=user_path, default=QUIZ, help=f"HTML page to write (default: {QUIZ})")
     parser.add_argument("--answers", help="only count these answers, L or R for each pair of the quiz with that --seed")
 

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from dcgan.commands.committed_run import committed_run_note
 from dcgan.evaluation.report import protocol_version, read_scores, score_rows, text_table
 from dcgan.paths import REPORT, SAMPLE_GRID, SCORES_FILE
 from dcgan.scores import PROTOCOL_VERSION
@@ -25,8 +26,11 @@ def run(args: argparse.Namespace) -> None:
         return
     print(text_table(scores))
     print()
+    if note := committed_run_note():
+        print(note)
     for what, path in (("digits", SAMPLE_GRID), ("report", REPORT)):
-        print(f"{what:<9}{path.resolve()}")
+        if path.exists():
+            print(f"{what:<9}{path.resolve()}")
     print("compare  make ui")
     print("quiz     dcgan quiz")
 

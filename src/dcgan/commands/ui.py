@@ -9,6 +9,7 @@ import sys
 import time
 import webbrowser
 
+from dcgan.commands.numbers import whole_number
 from dcgan.commands.publish import open_store
 from dcgan.paths import root_folder
 from dcgan.support.errors import UserError
@@ -18,7 +19,7 @@ from dcgan.tracking.locations import redact_password, store_uri
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, default=5000, help="default: 5000")
+    parser.add_argument("--port", type=whole_number, default=5000, help="default: 5000")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,13 +14,15 @@ import torch
 from dcgan.dataset.digits import BLOCK, DigitSource, Split
 from dcgan.dataset.formats import Format
 from dcgan.dataset.shards import RECORD, Record, Shard, replace_file, shards_of
-from dcgan.gan.device import keep_freed_memory
+from dcgan.gan.device import describe_machine, keep_freed_memory
 from dcgan.support.errors import UserError, print_to_stderr
 from dcgan.support.progress import progress
 from dcgan.support.stop_signals import Interrupted, StopRequest
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Made = tuple[list[Sequence], np.ndarray]  # of a shard: its blocks, prepared, and its labels
+Map = Callable[[Callable[[Item], Result], Iterable[Item]], Iterator[Result]]  # results in order
 
 
 def build(
@@ -30,12 +32,14 @@ def build(
     source: DigitSource,
     format: Format,
     stop: StopRequest,
+    map_shards: Map | None = None,
 ) -> None:
     """Make the shards that the folder lacks or whose files are damaged, then `SHA256SUMS`.
 
     Args:
         asked: what identifies the data set; a folder that was begun with the same is continued.
         counts: digits of each split.
+        map_shards: makes the shards elsewhere; without it, the cores of this machine do.
 
     Raises:
         UserError: the folder was begun with other arguments, the disk is full, or a damaged shard cannot be made again
@@ -52,7 +56,11 @@ def build(
     if missing and left < rows:
         print_to_stderr(f"{folder}: {rows - left:,} of {rows:,} digits are there and intact")
     with progress("data set", rows, "digits", initial=rows - left) as bar:
-        for shard, parts, labels in _finished_shards(missing, source, format, stop, bar.update):
+        if map_shards:
+            made = _shards_elsewhere(missing, source, format, map_shards, stop, bar.update)
+        else:
+            made = _shards_here(missing, source, format, stop, bar.update)
+        for shard, (parts, labels) in zip(missing, made, strict=True):
             _store(shard, format.write(shard, parts, labels), record)
     sums = "".join(f"{digest}  {name}\n" for digest, name in format.finish(shards, record))
     replace_file(folder / "SHA256SUMS", sums.encode())
@@ -84,10 +92,10 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _finished_shards(
+def _shards_here(
     shards: list[Shard], source: DigitSource, format: Format, stop: StopRequest, on_digits: Callable[[int], object]
-) -> Iterator[tuple[Shard, list[Sequence], np.ndarray]]:
-    """Each shard with its blocks, prepared, and its labels, in order; the blocks are made side by side."""
+) -> Iterator[Made]:
+    """The shards in order; their blocks are made side by side."""
 
     def make(job: tuple[Split, int, int]) -> tuple[Sequence, np.ndarray]:
         split, block, rows = job
@@ -98,15 +106,48 @@ def _finished_shards(
     for shard in shards:
         parts, labels = [], []
         for _, (prepared, block_labels) in zip(_blocks(shard), blocks, strict=False):
-            if stop.reason:
-                raise Interrupted(
-                    f"stopped by {stop.reason}; run the same command again to continue, finished shards are kept",
-                    stop.exit_code,
-                )
+            _check_stop(stop)
             parts.append(prepared)
             labels.append(block_labels)
             on_digits(len(block_labels))
-        yield shard, parts, np.concatenate(labels)
+        yield parts, np.concatenate(labels)
+
+
+def _shards_elsewhere(
+    shards: list[Shard],
+    source: DigitSource,
+    format: Format,
+    map_shards: Map,
+    stop: StopRequest,
+    on_digits: Callable[[int], object],
+) -> Iterator[Made]:
+    """The shards in order, each made as a whole by another process, perhaps on another machine."""
+
+    def make(shard: Shard) -> tuple[Made, dict[str, str]]:
+        torch.set_num_threads(1)
+        keep_freed_memory()
+        blocks = [(source.block(split, block), rows) for split, block, rows in _blocks(shard)]
+        parts = [format.prepare(images[:rows]) for (images, _), rows in blocks]
+        return (parts, np.concatenate([labels[:rows] for (_, labels), rows in blocks])), describe_machine("cpu")
+
+    here = describe_machine("cpu")
+    for shard, (made, there) in zip(shards, map_shards(make, shards), strict=True):
+        _check_stop(stop)
+        if there != here:
+            raise UserError(
+                f"another machine makes other bytes: its {there}, here {here}; run this on machines of one kind with "
+                "one version of PyTorch, and start it on one of them"
+            )
+        on_digits(shard.rows)
+        yield made
+
+
+def _check_stop(stop: StopRequest) -> None:
+    if stop.reason:
+        raise Interrupted(
+            f"stopped by {stop.reason}; run the same command again to continue, finished shards are kept",
+            stop.exit_code,
+        )
 
 
 def _blocks(shard: Shard) -> Iterator[tuple[Split, int, int]]:

@@ -1,6 +1,5 @@
 """Classifiers: the digit network and its training, for the feature extractor and the classifier-based scores."""
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,11 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dcgan.constants import CLASSES
+from dcgan.evaluation.threads import seeded
 from dcgan.support.progress import progress
 
 FEATURES = 128
-
-_initializing = threading.Lock()
 
 
 class DigitNetwork(nn.Module):
@@ -51,8 +49,8 @@ def _block(inputs: int, outputs: int) -> list[nn.Module]:
     return [
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
         nn.MaxPool2d(2),
+        nn.ReLU(inplace=True),  # after pooling: the same values and gradients, on a quarter of the numbers
     ]
 
 
@@ -106,9 +104,7 @@ def fit(
 
 
 def _new_network(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    # torch initializes from its global generator, which two fits in parallel would share
-    with _initializing, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return build().to(memory_format=torch.channels_last)
 
 

@@ -23,11 +23,14 @@ from dcgan.evaluation.metrics.prdc import (
     manifold_scores,
 )
 from dcgan.evaluation.metrics.two_sample import TESTS, Images, two_sample_accuracy, two_sample_protocol
-from dcgan.evaluation.threads import run_in_threads
+from dcgan.evaluation.threads import run_with_progress
 from dcgan.scores import PROTOCOL_VERSION
 from dcgan.support.errors import UserError
 
 FULL_COUNT = 10_000  # images that the stored scores of real data were measured with
+# On one core, with the default's numbers of images: for the progress line.
+TASK_SECONDS = {"cas": 45, "two_sample_28": 20, "two_sample_eye": 18, "two_sample_plain": 18, "two_sample_14": 6}
+TASK_SECONDS |= {"features": 12, "nearest": 10}
 REAL_SEED = 0  # seed for choosing the stand-in training images
 
 # The last bits of an eigenvalue depend on the matrix's memory alignment (seen: 4e-14 of a FID), and running a stage
@@ -77,18 +80,22 @@ def evaluate(
     """
     check_samples(samples, settings.count)
     compared, test_digits = samples.rows(slice(settings.count)), test.rows(slice(settings.count))
-    scorer = FeatureScorer(test_digits.images, extractor, settings.seed)
-    scores, predicted = scorer.score(compared)
-    classifier_tasks = classifier_score_tasks(samples, train, test, settings)
-    find_nearest = partial(nearest_training, compared.images, *train)
-    *accuracies, nearest = run_in_threads([*classifier_tasks.values(), find_nearest])
-    scores |= dict(zip(classifier_tasks, accuracies, strict=True))
+
+    def score_features() -> tuple[dict[str, float], np.ndarray, dict[str, float]]:
+        scorer = FeatureScorer(test_digits.images, extractor, settings.seed)
+        real_scores = _real_scores(scorer, train, test_digits.labels, settings.count)
+        return *scorer.score(compared), real_scores
+
+    tasks = classifier_score_tasks(samples, train, test, settings)
+    tasks |= {"features": score_features, "nearest": partial(nearest_training, compared.images, *train)}
+    results = run_with_progress("evaluate", tasks, TASK_SECONDS)
+    (scores, predicted, real_scores), nearest = results.pop("features"), results.pop("nearest")
+    scores |= results
     scores |= memorization_scores(nearest, extractor.metadata["near_distances"])
     if settings.inception_cache:
         scores |= inception_scores(
             compared.images, test_digits.images, cache=settings.inception_cache, seed=settings.seed
         )
-    real_scores = _real_scores(scorer, train, test_digits.labels, settings.count)
     scores["relative_fid"] = scores["fid"] / real_scores["fid"]
     scores |= {f"{key}_real": value for key, value in real_scores.items() if key in scores}
     check_finite(scores)

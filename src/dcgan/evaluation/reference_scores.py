@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from dcgan.constants import CLASSES
-from dcgan.evaluation.evaluate import FULL_COUNT, REAL_SEED, Digits, FeatureScorer, class_matched_rows
+from dcgan.evaluation.evaluate import FULL_COUNT, REAL_SEED, TASK_SECONDS, Digits, FeatureScorer, class_matched_rows
 from dcgan.evaluation.feature_extractor import FeatureExtractor
 from dcgan.evaluation.inception import INCEPTION_SCORES, inception_scores
 from dcgan.evaluation.metrics.classifier_scores import classification_accuracy
 from dcgan.evaluation.metrics.memorization import memorization_scores, near_distances, nearest_training
 from dcgan.evaluation.metrics.two_sample import TESTS, Images, two_sample_accuracy
-from dcgan.evaluation.threads import run_in_threads
+from dcgan.evaluation.threads import run_with_progress
 
 PAIRS = 2  # of a test image and its nearest training image, for each class, in the report's picture
 
@@ -37,7 +37,7 @@ def with_real_scores(
     """
     rows = class_matched_rows(train.labels, test.labels)
     tasks = _tasks(train, test, rows)
-    found = dict(zip(tasks, run_in_threads([*tasks.values()]), strict=True))
+    found = run_with_progress("real scores", tasks, TASK_SECONDS)
     nearest = found.pop("nearest")
     closest = nearest.closest(PAIRS).ravel()
     extractor = extractor.with_metadata(

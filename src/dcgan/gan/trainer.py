@@ -20,6 +20,7 @@ from dcgan.gan.finished_generator import finished_generator
 from dcgan.gan.gradients import apply_gradients, average_gradients, match_layout
 from dcgan.gan.losses import discriminator_loss, generator_loss, r1_penalty
 from dcgan.gan.networks import Discriminator, Generator
+from dcgan.gan.processes import ONE_PROCESS, OneProcess
 from dcgan.gan.rendering import placement_loss
 from dcgan.gan.rng import random_stream
 from dcgan.params import ModelParams, TrainParams
@@ -37,8 +38,8 @@ class _Shard:
     real: Tensor  # (n, 1, 28, 28) in [-1, 1]
     clusters: Tensor  # (n,), of the real images; the fakes are generated for the same ones
     latents: Tensor  # (n, latent_size)
-    boxes: Tensor | None = None  # of the fakes' drawings on the canvas, (n, 4), with their graph
     fake: Tensor | None = None  # (n, 1, 28, 28), with its graph: made for D's update and used again for G's
+    boxes: Tensor | None = None  # of the fakes' drawings on the canvas, (n, 4), with their graph
 
 
 class Trainer:
@@ -50,13 +51,23 @@ class Trainer:
     Args:
         images: uint8 (N, 28, 28).
         labels: uint8 (N,), digits 0 to 9.
-        device: "cpu" or "cuda". On a GPU there is one worker, whatever `train.workers` says.
+        device: "cpu" or "cuda". On a GPU there is one worker per process, whatever `train.workers` says.
+        processes: those that train together; each computes an equal part of the shards.
     """
 
-    def __init__(self, model: ModelParams, train: TrainParams, images: Tensor, labels: Tensor, device: str) -> None:
+    def __init__(
+        self,
+        model: ModelParams,
+        train: TrainParams,
+        images: Tensor,
+        labels: Tensor,
+        device: str,
+        processes: OneProcess = ONE_PROCESS,
+    ) -> None:
         torch.set_num_threads(1)  # the workers are the parallelism
         self.settings = train
         self.device = torch.device(device)
+        self.processes = processes
         self.images = images[:, None].to(self.device)
         self.labels = labels.long().to(self.device)
         self.steps = train.images // train.batch_size
@@ -64,7 +75,8 @@ class Trainer:
 
         self.generator, self.discriminator = build_networks(model, train.seed, self.device)
         classes = self.labels if model.conditional else torch.zeros_like(self.labels)
-        self.clusters = find_clusters(self.images, classes, model.clusters_per_class).to(self.device)
+        clusters = find_clusters(self.images, classes, model.clusters_per_class)
+        self.clusters = processes.from_writer(clusters).to(self.device)
         self.generator.set_cluster_frequencies(torch.bincount(self.clusters, minlength=model.clusters))
         self.generator_ema = copy.deepcopy(self.generator).requires_grad_(False)
         self._generator_weights = list(self.generator.parameters())
@@ -74,10 +86,11 @@ class Trainer:
         self._generator_adam = torch.optim.Adam(self._generator_weights, train.learning_rate, betas, fused=True)
         self._discriminator_adam = torch.optim.Adam(self._discriminator_weights, train.learning_rate, betas, fused=True)
 
-        self.workers = train.workers if self.device.type == "cpu" else 1
-        self._replicas = [_tie_weights(self.generator, self.discriminator) for _ in range(self.workers - 1)]
+        self.workers = train.workers if self.device.type == "cpu" else processes.size
+        threads = self.workers // processes.size
+        self._replicas = [_tie_weights(self.generator, self.discriminator) for _ in range(threads - 1)]
         self._replicas.insert(0, (self.generator, self.discriminator))
-        self._pool = ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,))
+        self._pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
         self._order: dict[int, Tensor] = {}  # epoch -> permutation of the data set
         self._sums = torch.zeros(len(SERIES), device=self.device)
@@ -97,11 +110,13 @@ class Trainer:
         penalized = self.settings.r1_gamma > 0 and self.step_count % self.settings.r1_every == 0
 
         results = self._map(lambda nets, shard: self._discriminator_gradients(*nets, shard, penalized), shards)
+        results = self.processes.gather(results)
         gradient_d = average_gradients([gradients for gradients, _ in results])
         apply_gradients(self._discriminator_adam, self._discriminator_weights, gradient_d)
         d_values = torch.stack([values for _, values in results]).mean(dim=0)
 
         results = self._map(lambda nets, shard: self._generator_gradients(*nets, shard), shards)
+        results = self.processes.gather(results)
         gradient_g = average_gradients([gradients for gradients, _ in results])
         apply_gradients(self._generator_adam, self._generator_weights, gradient_g)
         g_loss = torch.stack([loss for _, loss in results]).mean()
@@ -113,7 +128,7 @@ class Trainer:
 
     def _map(self, work: Callable, shards: list[_Shard]) -> list:
         """Run `work` on each worker's networks and shard, in parallel; results in the order of the workers."""
-        if self.workers == 1:
+        if len(shards) == 1:
             return [work(self._replicas[0], shards[0])]
         return list(self._pool.map(work, self._replicas, shards))
 
@@ -125,7 +140,7 @@ class Trainer:
         rng = random_stream(self.settings.seed, "latents", self.step_count, device=self.device)
         latents = torch.randn(size, latent_size, generator=rng, device=self.device)
         parts = zip(*(tensor.chunk(self.workers) for tensor in (real, clusters, latents)), strict=True)
-        return [_Shard(*part) for part in parts]
+        return self.processes.own([_Shard(*part) for part in parts])
 
     def _next_indices(self) -> Tensor:
         """Indices of this step's images. Epochs, each shuffled, follow one another without dropping a remainder."""
@@ -215,13 +230,19 @@ class Trainer:
             values["r1"] *= self._window_steps / self._penalized_steps
         else:
             del values["r1"]
+        self.processes.check_equal(self._generator_weights + self._discriminator_weights, self.step_count)
         shards, gradient_d, gradient_g = self._last
         norms = nn.utils.get_total_norm(gradient_d), nn.utils.get_total_norm(gradient_g)
-        last = (*norms, variety(shards, self.generator.clusters_per_class))
+        last = (*norms, variety([self._join(shards)], self.generator.clusters_per_class))
         values |= dict(zip(LAST_STEP_SERIES, map(float, last), strict=True))
         self._sums.zero_()
         self._penalized_steps = self._window_steps = 0
         return values
+
+    def _join(self, shards: list[_Shard]) -> _Shard:
+        """The shards of all processes as one."""
+        names = ("real", "clusters", "latents", "fake")
+        return _Shard(*(self.processes.join(torch.cat([getattr(s, name).detach() for s in shards])) for name in names))
 
     def calibrated_ema_generator(self) -> Generator:
         """A copy of the EMA generator, ready for use."""

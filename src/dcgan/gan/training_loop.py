@@ -5,6 +5,7 @@ uninterrupted one.
 """
 
 import math
+import signal
 import statistics
 import sys
 import time
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from dcgan.constants import CLASSES
 from dcgan.gan.checkpoint import load_newest_checkpoint, save_checkpoint
+from dcgan.gan.progress_picture import ProgressPicture
 from dcgan.gan.rng import random_stream
 from dcgan.gan.sampling import to_uint8
 from dcgan.gan.trainer import Trainer
@@ -28,6 +30,7 @@ from dcgan.support.progress import progress
 from dcgan.support.stop_signals import Interrupted, StopRequest
 
 LOG_POINTS = 200  # points of each series over a run
+SNAPSHOT = "snapshot."  # in a checkpoint, before the number of images seen
 GRID_COLUMNS = 10  # images of each digit in a snapshot
 CHECKPOINT_INTERVAL_S = 10.0  # at least
 CHECKPOINT_TIME_FRACTION = 0.01  # of the training time at most: on a slow disk, checkpoints are less frequent
@@ -61,10 +64,22 @@ class TrainingHistory:
     warnings: list[str] = field(default_factory=list)
 
 
-def run_training(trainer: Trainer, folder: Path, logger: MetricLogger, stop: StopRequest) -> TrainingHistory:
+def run_training(
+    trainer: Trainer,
+    folder: Path,
+    logger: MetricLogger,
+    stop: StopRequest,
+    *,
+    picture: Path | None = None,
+    later_s: float = 0,
+) -> TrainingHistory:
     """Train until the image budget is used up, starting from the newest checkpoint in `folder` if there is one.
 
     The last checkpoint is one of the last step: from it, a repeated call returns the same at once.
+
+    Args:
+        picture: where to draw the digits while they grow (`ProgressPicture`); None: nowhere.
+        later_s: seconds that the later stages will take, for the time left.
 
     Raises:
         Interrupted: a stop was requested; a checkpoint was written first.
@@ -73,20 +88,58 @@ def run_training(trainer: Trainer, folder: Path, logger: MetricLogger, stop: Sto
     """
     run = _TrainingRun(trainer, folder, logger)
     run.resume()
+    growing = ProgressPicture(picture, run.fixed_latents, run.fixed_labels) if picture else None
     seen, budget = trainer.images_seen, trainer.steps * trainer.settings.batch_size
-    with progress("train", budget, "images", initial=seen) as bar:
+    with progress("train", budget, "images", initial=seen, later_s=later_s) as bar:
         while trainer.step_count < trainer.steps:
             run.before_step()
             trainer.step()
             note = run.after_step()
+            if growing:
+                growing.draw_if_due(trainer.generator_ema)
             bar.update(trainer.settings.batch_size)
             if note:
                 bar.set_postfix_str(note)
-            if stop.reason:
+            if should_stop(trainer, stop):
                 run.interrupt(stop)
     run.snapshot()
     run.save()
     return run.history
+
+
+def follow_training(trainer: Trainer, stop: StopRequest) -> None:
+    """Take part in the training that another process runs with `run_training`: the same steps, nothing written.
+
+    Raises:
+        Interrupted: a stop was requested in any process.
+        ProcessLost: another process has ended.
+    """
+    if (checkpoint := trainer.processes.from_writer(None)) is not None:
+        trainer.load_state({name: value for name, value in checkpoint.tensors.items() if not is_snapshot(name)})
+    while trainer.step_count < trainer.steps:
+        trainer.step()
+        if trainer.step_count % log_every(trainer.steps) == 0:
+            trainer.pop_window()
+        if should_stop(trainer, stop):
+            raise Interrupted(f"stopped by {stop.reason}; the first process has saved a checkpoint", stop.exit_code)
+
+
+def should_stop(trainer: Trainer, stop: StopRequest) -> bool:
+    """Whether a stop was requested, in any process: they all leave at the same step."""
+    if not trainer.processes.any(stop.reason is not None):
+        return False
+    stop.make("a request to another process", 128 + signal.SIGTERM)
+    return True
+
+
+def log_every(steps: int) -> int:
+    """Steps of a log window."""
+    return max(1, steps // LOG_POINTS)
+
+
+def is_snapshot(name: str) -> bool:
+    """Whether a checkpoint's tensor is a snapshot, and not of the trainer's state."""
+    return name.startswith(SNAPSHOT)
 
 
 class _TrainingRun:
@@ -94,19 +147,19 @@ class _TrainingRun:
         self.trainer, self.folder, self.logger = trainer, folder, logger
         self.history = TrainingHistory()
         steps, settings = trainer.steps, trainer.settings
-        self.log_every = max(1, steps // LOG_POINTS)
+        self.log_every = log_every(steps)
         self.snapshot_steps = {round(i * steps / (settings.snapshots - 1)) for i in range(settings.snapshots - 1)}
         self.fixed_latents, self.fixed_labels = fixed_inputs(trainer)
         self.checkpoint_due = time.monotonic() + CHECKPOINT_INTERVAL_S
         self.speed = _SpeedMonitor()
 
     def resume(self) -> None:
-        checkpoint = load_newest_checkpoint(self.folder)
+        checkpoint = self.trainer.processes.from_writer(load_newest_checkpoint(self.folder))
         if checkpoint is None:
             return
         tensors = checkpoint.tensors
-        names = [name for name in tensors if name.startswith("snapshot.")]
-        snapshots = {int(name.removeprefix("snapshot.")): tensors.pop(name).numpy() for name in names}
+        names = [name for name in tensors if is_snapshot(name)]
+        snapshots = {int(name.removeprefix(SNAPSHOT)): tensors.pop(name).numpy() for name in names}
         self.trainer.load_state(tensors)
         self.history = TrainingHistory(checkpoint.notes["rows"], snapshots, checkpoint.notes["warnings"])
         if self.trainer.step_count == self.trainer.steps:
@@ -139,7 +192,8 @@ class _TrainingRun:
         self.logger.log_points({f"train/{name}": value for name, value in values.items()}, seen)
         self._check_health()
         self.speed.add_window(self.log_every * self.trainer.settings.batch_size)
-        return f"loss D {values['loss_d']:.2f} G {values['loss_g']:.2f}"
+        right = (values["acc_real"] + values["acc_fake"]) / 2
+        return f"loss D {values['loss_d']:.2f} G {values['loss_g']:.2f}, D right {right:.0%}"
 
     def snapshot(self) -> None:
         """Generate images from the fixed latents with the current EMA generator."""
@@ -158,7 +212,7 @@ class _TrainingRun:
         started = time.monotonic()
         self.logger.sync()
         tensors = self.trainer.state()
-        tensors |= {f"snapshot.{seen}": torch.from_numpy(images) for seen, images in self.history.snapshots.items()}
+        tensors |= {f"{SNAPSHOT}{seen}": torch.from_numpy(images) for seen, images in self.history.snapshots.items()}
         notes = {"rows": self.history.rows, "warnings": self.history.warnings}
         save_checkpoint(self.folder, self.trainer.step_count, tensors, notes)
         cost = time.monotonic() - started

@@ -46,13 +46,13 @@ def comparison_report(settings: GateSettings, comparison: Comparison, power: Pow
     header = ["score", "better", "baseline", "candidate", "fails if", "verdict"]
     parts: list[str | Table] = [
         f"{names} against {comparison.reference.label}.",
-        Table(header, [_gated_row(compared) for compared in comparison.scores]),
+        Table(header, [_gated_row(settings, compared) for compared in comparison.scores]),
     ]
-    if reported := _reported_rows(comparison):
+    if reported := _reported_rows(settings, comparison):
         parts.append(Table(["reported only", "baseline", "candidate"], reported))
     parts.append(_power_sentence(settings, power))
-    if not comparison.failed and not settings.target.is_detected(power.detection_power):
-        parts.append(_too_few_seeds(settings.target))
+    if _may_have_regressed(settings.target, comparison) and not settings.target.is_detected(power.detection_power):
+        parts.append(_too_few_seeds(settings))
     if differing := _differing_versions(comparison.reference, versions):
         parts.append(f"Library versions that differ from the baseline's (reported only): {', '.join(differing)}.")
     return Report(f"Gate: {'REGRESSION' if comparison.failed else 'fine'}", parts)
@@ -61,7 +61,13 @@ def comparison_report(settings: GateSettings, comparison: Comparison, power: Pow
 def baseline_report(settings: GateSettings, baseline: Baseline) -> Report:
     """A new baseline: scores with their spread, false-alarm rate and detection power."""
     rows = [
-        [name, score.direction or "reported", _short(score.mean), _short(score.std), _ratio(score.std, score.mean)]
+        [
+            settings.title(name),
+            score.direction or "reported",
+            _short(score.mean),
+            _short(score.std),
+            _ratio(score.std, score.mean),
+        ]
         for name, score in baseline.scores.items()
     ]
     seeds = ", ".join(map(str, baseline.seeds))
@@ -70,7 +76,7 @@ def baseline_report(settings: GateSettings, baseline: Baseline) -> Report:
         *(_power_sentence(settings, power) for power in baseline.power),
     ]
     if not settings.target.is_detected(baseline.power[-1].detection_power):
-        parts.append(_too_few_seeds(settings.target))
+        parts.append(_too_few_seeds(settings))
     return Report(f"Baseline: {len(baseline.seeds)} seeds ({seeds}) at {baseline.revision[:12]}", parts)
 
 
@@ -79,20 +85,28 @@ def _power_sentence(settings: GateSettings, power: Power) -> str:
     return (
         f"With {power.candidate_seeds} candidate seed{'s' if power.candidate_seeds > 1 else ''}: false-alarm rate "
         f"{100 * power.false_alarm_rate:.2f} % (at most {100 * settings.false_alarm_rate:.2g} %), detection power "
-        f"{100 * power.detection_power:.1f} % for {target_text(settings.target)} "
+        f"{100 * power.detection_power:.1f} % for {target_text(settings)} "
         f"(target: {100 * settings.target.target_power:.0f} %)."
     )
 
 
-def _too_few_seeds(target: TargetRegression) -> str:
+def _may_have_regressed(target: TargetRegression, comparison: Comparison) -> bool:
+    """Whether the target's score passed, but is worse than the baseline by more than half of the target."""
+    compared = next(compared for compared in comparison.scores if compared.score.name == target.score)
+    worse_by = compared.score.worse_sign * (compared.candidate - compared.mean)
+    return not comparison.failed and worse_by > abs(target.factor - 1) * compared.mean / 2
+
+
+def _too_few_seeds(settings: GateSettings) -> str:
     return (
-        f"Too few seeds to detect {target_text(target)} reliably: give more candidate seeds, or measure a larger "
+        f"Too few seeds to detect {target_text(settings)} reliably: give more candidate seeds, or measure a larger "
         "baseline."
     )
 
 
-def target_text(target: TargetRegression) -> str:
-    return f"{target.score} worse by {abs(100 * (target.factor - 1)):.0f} %"
+def target_text(settings: GateSettings) -> str:
+    target = settings.target
+    return f"{settings.title(target.score)} worse by {abs(100 * (target.factor - 1)):.0f} %"
 
 
 def comparison_json(comparison: Comparison, power: Power) -> dict[str, Any]:
@@ -116,9 +130,9 @@ def comparison_json(comparison: Comparison, power: Power) -> dict[str, Any]:
     }
 
 
-def _gated_row(compared: ScoreComparison) -> list[str]:
+def _gated_row(settings: GateSettings, compared: ScoreComparison) -> list[str]:
     return [
-        compared.score.name,
+        settings.title(compared.score.name),
         compared.score.direction,
         f"{_short(compared.mean)} ± {_short(compared.std)}",
         _short(compared.candidate),
@@ -127,7 +141,7 @@ def _gated_row(compared: ScoreComparison) -> list[str]:
     ]
 
 
-def _reported_rows(comparison: Comparison) -> list[list[str]]:
+def _reported_rows(settings: GateSettings, comparison: Comparison) -> list[list[str]]:
     """Scores without a verdict that every run of the candidate has."""
     gated = {compared.score.name for compared in comparison.scores}
     rows = []
@@ -138,7 +152,8 @@ def _reported_rows(comparison: Comparison) -> list[list[str]]:
         spread = comparison.reference.spread_values.get(name, [])
         mean = _short(float(np.mean(values))) if values else "-"
         std = f" ± {_short(float(np.std(spread, ddof=1)))}" if len(spread) > 1 else ""
-        rows.append([name, mean + std, _short(float(np.mean([run.scores[name] for run in comparison.candidates])))])
+        candidate = _short(float(np.mean([run.scores[name] for run in comparison.candidates])))
+        rows.append([settings.title(name), mean + std, candidate])
     return rows
 
 

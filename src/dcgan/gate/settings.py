@@ -1,7 +1,7 @@
 """Settings of the gate: which scores can fail a run, and what must be equal to compare two."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,11 +73,15 @@ class GateSettings:
     false_alarm_rate: float  # fraction of unchanged models that may fail, over all gated scores together
     min_seeds: int = 3  # a standard deviation from two runs is too uncertain to be useful
     ignored_suffixes: tuple[str, ...] = ()  # of numbers in scores_file that are no scores of the model
+    titles: Mapping[str, str] = field(default_factory=dict)  # of scores, for people; the others keep their key
     libraries: tuple[str, ...] = ()  # packages whose versions are reported beside a comparison
 
     def __post_init__(self) -> None:
         if self.target.score not in [score.name for score in self.scores if score.only_if is None]:
             raise ValueError(f"target.score is {self.target.score!r}, but must be a gated score without only_if")
+
+    def title(self, score: str) -> str:
+        return self.titles.get(score, score)
 
     def gated(self, context: Mapping[str, Any]) -> list[GatedScore]:
         """The scores that can fail a run of this context."""

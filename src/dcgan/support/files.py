@@ -102,15 +102,28 @@ def read_yaml(path: str | os.PathLike) -> Any:
     Raises:
         UserError: the file is missing, unreadable or not YAML.
     """
+    try:
+        text = _read_text(path)
+    except ValueError as error:
+        raise UserError(f"{path} is not valid YAML ({error}); correct or restore the file") from error
+    return parse_yaml(text, path)
+
+
+def parse_yaml(text: str, source: str | os.PathLike) -> Any:
+    """The value of a text in YAML 1.2; `source` names it in messages.
+
+    Raises:
+        UserError: it is not YAML.
+    """
     from ruamel.yaml import YAML, YAMLError  # comes with DVC, and not everything here needs DVC
 
     try:
-        return YAML(typ="safe").load(_read_text(path))
+        return YAML(typ="safe").load(text)
     except (YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
         line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path} is not valid YAML ({reason}{line}); correct or restore the file") from error
+        raise UserError(f"{source} is not valid YAML ({reason}{line}); correct or restore the file") from error
 
 
 def _read_text(path: str | os.PathLike) -> str:

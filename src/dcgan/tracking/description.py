@@ -36,6 +36,8 @@ def log_resumption(run_log: RunLog) -> None:
 def _origin(run_log: RunLog) -> str:
     if run_log.is_restored:
         return "Logged from files that DVC restored from a cache or a remote: where and when they were made is unknown."
+    if settings := run_log.tags.get("sweep.settings"):
+        return f"Sweep over `{settings}`. Its runs are the children of this one."
     what = f"Another evaluation of the model of `{run_log.parent}`" if run_log.parent else "Training"
     tags = run_log.tags
     code = f"commit `{tags['git.commit'][:10]}`" if "git.commit" in tags else ""

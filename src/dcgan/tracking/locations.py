@@ -61,6 +61,16 @@ def sqlite_uri(path: Path, query: str = "") -> str:
     return f"{driver}:///{escaped}{query}"
 
 
+def refusal(error: BaseException) -> str | None:
+    """What a server that asks for passwords has against the user; None if that is not the reason of the error."""
+    match error.get_http_status_code() if hasattr(error, "get_http_status_code") else None:
+        case 401:
+            return "user or password not accepted: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        case 403:
+            return "this user has no permission for it: ask who runs the server (status 403)"
+    return None
+
+
 def redact_password(text: str) -> str:
     """An address, or a text with addresses in it, without user names, passwords and tokens."""
     # Up to the last "@" before the path; the second form is a password that holds a "/" (a port is digits alone)
@@ -75,6 +85,8 @@ def summarize_error(error: BaseException) -> str:
     text = redact_password(" ".join(str(error).split()))
     if isinstance(error, UserError):
         return text
+    if reason := refusal(error):
+        return reason
     if cause := re.search(CAUSES, text):
         return cause[0].lower()
     return f"{type(error).__name__}: {text[:200]}"

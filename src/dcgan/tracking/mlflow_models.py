@@ -2,7 +2,7 @@
 
 A model is registered once, whoever sends it and however often: its version has the hash of its weights as a tag. MLflow
 cannot create a version only if there is none, so two clones may create two at the same moment. Each of them then looks
-again, and deletes all but the first.
+again, and deletes all but the first; a user who may not delete tags them, as for runs.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -23,7 +24,7 @@ from dcgan.support.files import sha256, write_atomic
 from dcgan.tracking.events import Event
 from dcgan.tracking.locations import clone_id, redact_password
 from dcgan.tracking.mlflow_runs import one_long_request
-from dcgan.tracking.names import CLONE_TAG, MODEL_ID_TAG, PROMOTE_COMMAND, RUN_LOG_TAG
+from dcgan.tracking.names import CLONE_TAG, MODEL_ID_TAG, PROMOTE_COMMAND, RUN_LOG_TAG, TWIN_TAG
 from dcgan.tracking.run_log import RunLog
 
 DIGEST_TAG = "model.sha256"
@@ -51,7 +52,8 @@ class Models:
         model_id = version.tags[MODEL_ID_TAG]
         for leftover in logged:  # of an attempt that was killed, while another clone registered the model
             if leftover.model_id != model_id:
-                self.client.delete_logged_model(leftover.model_id)
+                with _unless_gone(), _unless_forbidden():
+                    self.client.delete_logged_model(leftover.model_id)
         outputs = self.client.get_run(run.info.run_id).outputs
         if model_id not in {output.model_id for output in (outputs.model_outputs if outputs else [])}:
             self.client.log_outputs(run.info.run_id, [LoggedModelOutput(model_id, 0)])  # MLflow links a run's page so
@@ -63,11 +65,18 @@ class Models:
         found = self.client.search_model_versions(f"name = '{name}' AND tags.`{DIGEST_TAG}` = '{digest}'")
         versions = sorted(found, key=lambda version: int(version.version))
         for twin in versions[1:]:
-            with _unless_gone():
-                self.client.delete_model_version(name, twin.version)
-            with _unless_gone():
-                self.client.delete_logged_model(twin.tags[MODEL_ID_TAG])
+            self._close_twin(twin, versions[0])
         return versions[0] if versions else None
+
+    def _close_twin(self, twin: ModelVersion, kept: ModelVersion) -> None:
+        """Delete it; not every user may, so it is tagged first."""
+        with _unless_gone():
+            if TWIN_TAG not in twin.tags:
+                self.client.set_model_version_tag(twin.name, twin.version, TWIN_TAG, kept.version)
+            with _unless_forbidden():
+                self.client.delete_model_version(twin.name, twin.version)
+        with _unless_gone(), _unless_forbidden():
+            self.client.delete_logged_model(twin.tags[MODEL_ID_TAG])
 
     def promote(self, version: ModelVersion, alias: str) -> str | None:
         """Set the alias; returns the number of the version that had it before."""
@@ -216,10 +225,23 @@ def _write_environment(folder: Path, event: Event) -> None:
 
 
 @contextlib.contextmanager
-def _unless_gone():
+def _unless_gone() -> Iterator[None]:
     """Another process may delete the same thing first."""
+    with _ignored("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):
+        yield
+
+
+@contextlib.contextmanager
+def _unless_forbidden() -> Iterator[None]:
+    """Not every user may delete what others made, or even their own."""
+    with _ignored("PERMISSION_DENIED"):
+        yield
+
+
+@contextlib.contextmanager
+def _ignored(*error_codes: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):
+        if error.error_code not in error_codes:
             raise

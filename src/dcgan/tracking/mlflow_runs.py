@@ -18,7 +18,7 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from dcgan.tracking.locations import clone_id
-from dcgan.tracking.names import CLONE_TAG, RUN_LOG_TAG, TWIN_TAG
+from dcgan.tracking.names import CLONE_TAG, RUN_LOG_TAG, SWEEP_TAG, TWIN_TAG
 from dcgan.tracking.run_log import FINAL, RESTORED, RunLog
 from dcgan.tracking.sent import Sent, Unanswered, read_sent, write_sent
 
@@ -86,7 +86,7 @@ class Runs:
         found = [
             run
             for run in self.search(f"tags.`model.sha256` = '{model}'")
-            if not is_twin(run) and (PARENT_TAG in run.data.tags) == bool(run_log.parent)
+            if not is_twin(run) and _is_reevaluation(run) == bool(run_log.parent)
         ]
         same = [run for run in found if _is_active(run) and run.data.tags.get("evaluation.settings") == settings]
         if own and own.info.run_id not in {run.info.run_id for run in same}:
@@ -176,6 +176,11 @@ def is_twin(run: Run) -> bool:
 
 def _is_active(run: Run) -> bool:
     return run.info.lifecycle_stage == "active"
+
+
+def _is_reevaluation(run: Run) -> bool:
+    """The other children are the trainings of a sweep."""
+    return PARENT_TAG in run.data.tags and SWEEP_TAG not in run.data.tags
 
 
 def _is_empty(run: Run) -> bool:

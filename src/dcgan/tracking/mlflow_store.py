@@ -30,7 +30,7 @@ from dcgan.support.lock import Taken, hold
 from dcgan.tracking.comparison import VIEW_TAG, comparison_view
 from dcgan.tracking.events import Event, Key
 from dcgan.tracking.locations import experiment_name, redact_password, sqlite_path, summarize_error
-from dcgan.tracking.names import PROMOTE_COMMAND, RUN_LOG_TAG
+from dcgan.tracking.names import PROMOTE_COMMAND, RUN_LOG_TAG, SWEEP_TAG
 from dcgan.tracking.pipeline import TrackedPipeline
 from dcgan.tracking.run_log import RunLog
 from dcgan.tracking.sent import Unanswered, read_sent, write_sent
@@ -165,15 +165,16 @@ class Store:
 
     def _publish_parent(self, run_log: RunLog, wait: float) -> Run | None:
         """The run of the parent; None if there is neither a readable run log nor a run, which does not stop a child."""
-        if not run_log.parent:
+        parent_id = run_log.parent or run_log.tags.get(SWEEP_TAG)
+        if not parent_id:
             return None
         try:
-            parent = RunLog.open(run_log.root, run_log.parent)
+            parent = RunLog.open(run_log.root, parent_id)
             return self._publish(parent, wait)[0] if not parent.parent else None  # never deeper, unless made by hand
         except (Taken, Unanswered):
             raise
         except UserError:  # reported where the parent is sent for its own sake
-            return self.runs.look_up(run_log.parent)
+            return self.runs.look_up(parent_id)
 
     def _raise_if_refused(self, run_log: RunLog, error: MlflowException) -> None:
         if error.error_code in REFUSED:

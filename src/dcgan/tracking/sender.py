@@ -19,7 +19,7 @@ from pathlib import Path
 from dcgan.support.errors import UserError
 from dcgan.support.lock import Taken
 from dcgan.tracking.locations import redact_password, store_uri, summarize_error
-from dcgan.tracking.names import PUBLISH_COMMAND, SEND_EVERY_VARIABLE
+from dcgan.tracking.names import NEVER, PUBLISH_COMMAND, SEND_EVERY_VARIABLE
 from dcgan.tracking.run_log import Damaged, RunLog, damaged_run_logs
 from dcgan.tracking.sent import Unanswered, pending_run_logs, unsettled_run_logs
 
@@ -39,8 +39,11 @@ def publishing(root: Path) -> Iterator[None]:
     Run logs that cannot be read are reported then, too, in one line each.
 
     Raises:
-        UserError: the environment variable for the time between two sends is not a number of seconds.
+        UserError: the environment variable for the time between two sends is neither a number of seconds nor "never".
     """
+    if os.environ.get(SEND_EVERY_VARIABLE) == NEVER:
+        yield
+        return
     uri = store_uri(root)
     sender = _start_sender(root, _send_every())
     last_send = LAST_SEND_S
@@ -74,7 +77,8 @@ def _send_every() -> float:
         seconds = 0.0
     if not 0 < seconds < 86_400:
         raise UserError(
-            f"{SEND_EVERY_VARIABLE} is {text!r}; allowed is a number of seconds above 0, {SEND_EVERY_S:g} if unset"
+            f"{SEND_EVERY_VARIABLE} is {text!r}; allowed is a number of seconds above 0 ({SEND_EVERY_S:g} if "
+            f"unset), or {NEVER}"
         )
     return seconds
 

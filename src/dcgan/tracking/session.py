@@ -9,6 +9,7 @@ from dcgan.support.errors import UserError
 from dcgan.support.files import write_atomic
 from dcgan.support.stop_signals import Interrupted
 from dcgan.tracking.description import log_end, log_resumption
+from dcgan.tracking.names import SWEEP_TAG, SWEEP_VARIABLE
 from dcgan.tracking.run_log import RunLog, new_run_log_id
 from dcgan.tracking.sender import publishing
 
@@ -25,6 +26,8 @@ def start_or_resume(root: Path, id_file: Path, default_name: str) -> RunLog:
     run_log = RunLog.create(root, name, run_log_id=id_file.read_text())
     if run_log.status != "RUNNING":
         log_resumption(run_log)
+    if sweep := os.environ.get(SWEEP_VARIABLE):
+        run_log.log_tags({SWEEP_TAG: sweep})
     return run_log
 
 

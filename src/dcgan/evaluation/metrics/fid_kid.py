@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
+from dcgan.evaluation.threads import seeded
+
 KID_SUBSETS = 100
 
 
@@ -59,7 +61,6 @@ def kid(real: Tensor, generated: Tensor, *, seed: int, gamma: float | None = Non
         ).set_dtype(torch.float64)
     metric.update(real.double(), real=True)
     metric.update(generated.double(), real=False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         mean, _ = metric.compute()
     return float(mean)
