@@ -5,7 +5,7 @@ from pathlib import Path
 from dcgan.data.mnist import load_split
 from dcgan.gan.training_session import training_fingerprint, training_session
 from dcgan.params import load_params
-from dcgan.paths import GROWING_DIGITS, RAW_DATA, local_state, root_folder
+from dcgan.paths import RAW_DATA, local_state, root_folder
 from dcgan.stage_times import seconds_after_training
 from dcgan.support.errors import exit_on_user_error
 from dcgan.support.stop_signals import stop_requests
@@ -58,7 +58,7 @@ def main() -> None:
         log_training_parameters(PIPELINE, run_log, params.model_dump())
         with tracked(root, run_log):
             later_s = seconds_after_training(params)
-            shown = {"picture": GROWING_DIGITS, "later_s": later_s}
+            shown = {"picture": local_state(root) / "progress.png", "later_s": later_s}
             history = run_training(trainer, session.folder, run_log, session.stop, **shown)
             write_networks(trainer, Path())
             write_training_metrics(trainer, history, resolved, Path())

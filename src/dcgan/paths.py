@@ -25,7 +25,6 @@ READY_MADE_SCORES = METRICS / "ready_made.json"  # `make ready-made` copies it t
 BASELINE = METRICS / "baseline.json"
 CURVES = METRICS / "curves.csv"
 SNAPSHOTS = METRICS / "progress"  # image grids of the fixed latents, one file per snapshot
-GROWING_DIGITS = METRICS / "progress.png"  # while a training runs; not an output
 TRAINING_FIGURES = METRICS / "training"
 SCORE_FIGURES = METRICS / "figures"
 REAL_BESIDE_GENERATED = SCORE_FIGURES / "real_beside_generated.png"

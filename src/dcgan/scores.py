@@ -151,7 +151,6 @@ SCORES = (
         "higher",
         "fraction of digits whose longer side is 20 pixels, as in MNIST",
         alarm=0.005,
-        gate=GateLimit("linear", absolute=0.003, relative=0.0),
     ),
     Score(
         "centered",
@@ -184,7 +183,6 @@ SCORES = (
         "lower",
         "total variation distance of the gray levels' frequencies",
         alarm=0.01,
-        gate=GateLimit("log", absolute=0.002, relative=0.05),
     ),
     Score(
         "flat_strokes",

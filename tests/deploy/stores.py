@@ -13,9 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import boto3
 import psutil
-import psycopg2
 import requests
 from clones import ROOT, environment
 from tracking.helpers import free_port
@@ -122,6 +120,8 @@ class TeamStore:
 
     def query(self, sql: str, *values: object) -> list[tuple]:
         """Rows of MLflow's database."""
+        import psycopg2  # only `make test-all` installs it
+
         connection = psycopg2.connect(
             host="127.0.0.1",
             port=self.port + 2,
@@ -138,6 +138,8 @@ class TeamStore:
 
     def objects(self, bucket: str) -> dict[str, int]:
         """Key -> bytes of every object."""
+        import boto3  # only `make test-all` installs it
+
         client = boto3.client(
             "s3",
             endpoint_url=self.s3,

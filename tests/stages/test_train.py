@@ -32,7 +32,7 @@ def test_the_trainer_gets_the_precision_that_was_resolved(workspace, monkeypatch
     """It compares with "bf16" by name: given "auto", it would train in float32 on every machine."""
     given = []
 
-    def build_trainer(model, train, images, labels, device):
+    def build_trainer(model, train, images, labels, device, processes):
         given.append((train.precision, len(images), len(labels), device))
         raise UserError("enough")
 
