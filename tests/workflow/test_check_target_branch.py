@@ -53,7 +53,7 @@ def test_comparable_scores_decide(repository, fid, code):
     write_run(repository / "metrics", relative_fid=fid)
     commit(repository)
     found, output = step(repository)
-    assert found == code and "| relative_fid | lower |" in output
+    assert found == code and "| relative FID | lower |" in output
 
 
 def test_a_new_baseline_does_not_hide_a_regression(repository):
